@@ -1,0 +1,54 @@
+/** Where a process takes the time from; tests pass their own. */
+export interface Clock {
+  /** Wall time in milliseconds since the Unix epoch. */
+  nowMs(): number
+}
+
+export const systemClock: Clock = { nowMs: () => Date.now() }
+
+const usPerSecond = 1_000_000
+export const usPerDay = 86_400 * usPerSecond
+
+let cachedSecond = -1
+let cachedText = ''
+
+/**
+ * RFC 3339 in UTC with microseconds, e.g. `2026-11-22T09:30:00.123456Z`.
+ * @param timeUs whole microseconds since the Unix epoch, ≥ 0
+ */
+export function rfc3339FromUs(timeUs: number): string {
+  const second = Math.floor(timeUs / usPerSecond)
+  if (second !== cachedSecond) {
+    cachedSecond = second
+    cachedText = new Date(second * 1000).toISOString().slice(0, 20)
+  }
+  return `${cachedText}${String(timeUs - second * usPerSecond).padStart(6, '0')}Z`
+}
+
+const rfc3339 = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/
+
+/**
+ * Microseconds since the Unix epoch of an RFC 3339 time; digits beyond microseconds are cut.
+ * @returns undefined when the text is not an RFC 3339 date-time
+ */
+export function usFromRfc3339(text: string): number | undefined {
+  const match = rfc3339.exec(text)
+  if (!match) return undefined
+  const [, date = '', time = '', fraction = '', zone = ''] = match
+  const ms = Date.parse(`${date}T${time}${zone.toUpperCase()}`)
+  if (Number.isNaN(ms)) return undefined
+  // Date.parse takes 2026-02-30 for 2 March; the calendar date must come back as written.
+  if (new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) !== date) return undefined
+  return ms * 1000 + Number(fraction.padEnd(6, '0').slice(0, 6))
+}
+
+/**
+ * Microseconds since the Unix epoch of an epoch number in seconds, milliseconds, microseconds or nanoseconds, told
+ * apart by size (contract, section 3: < 1e11 s, < 1e14 ms, < 1e17 µs, else ns).
+ */
+export function usFromEpoch(epoch: number): number {
+  if (epoch < 1e11) return Math.round(epoch * 1e6)
+  if (epoch < 1e14) return Math.round(epoch * 1e3)
+  if (epoch < 1e17) return Math.round(epoch)
+  return Math.floor(epoch / 1e3)
+}
