@@ -1,0 +1,31 @@
+/** Why a command is refused: a closed list (contract, section 3); docs/errors.md says what to do about each. */
+export const rejectReasons = [
+  'INVALID_MESSAGE',
+  'INVALID_FIELD',
+  'ACCOUNT_MISMATCH',
+  'SYMBOL_UNKNOWN',
+  'PRICE_OFF_TICK',
+  'QUANTITY_OFF_LOT',
+  'PRICE_OUT_OF_RANGE',
+  'QUANTITY_OUT_OF_RANGE',
+  'PRICE_NO_REFERENCE',
+  'DUPLICATE_CL_ORD_ID',
+  'ORDER_UNKNOWN',
+  'ORDER_CLOSED',
+  'ORDER_NOT_OWNED',
+  'ORDER_WOULD_TAKE',
+  'ORDER_NOT_REDUCING',
+  'ORDER_QUANTITY_BELOW_FILLED',
+  'ORDER_EXPIRY_PAST',
+  'RISK_MAX_QUANTITY',
+  'RISK_MAX_ORDER_VALUE',
+  'RISK_MAX_POSITION',
+  'RISK_MAX_OPEN_ORDERS',
+  'RISK_GROSS_EXPOSURE',
+  'RISK_SYMBOL_BLOCKED',
+  'RISK_HALTED',
+  'SYSTEM_STORAGE',
+  'SYSTEM_COMMAND_FAULT',
+] as const
+
+export type RejectReason = (typeof rejectReasons)[number]
