@@ -1,0 +1,153 @@
+import { Type, type Static } from 'typebox'
+import { decimalTextOf, divideHalfEven, pow10, textFromUnits, type Exact, type Unit } from '../base/decimal.ts'
+import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
+import { accountPattern, symbolPattern } from './command.ts'
+import { averagePriceText } from './execution.ts'
+import type { Instrument } from './instrument.ts'
+
+/** A number token on the wire; one of more than 15 digits is decoded as its text (`parseOwnJson`). */
+const decimalAs = (description: string) => Type.Union([Type.Number(), Type.String()], { description })
+const decimal = decimalAs('in quote currency')
+const asOf = Type.Integer({ minimum: 0, description: 'EXECUTIONS sequence up to which the record is folded' })
+const account = Type.String({ pattern: `${accountPattern}|^_venue$` })
+
+/** One account's position in one symbol: `positions.<account>.<symbol>`, Redis and GET carry the same JSON. */
+export const positionSchema = Type.Object({
+  account: Type.String({ pattern: accountPattern }),
+  symbol: Type.String({ pattern: symbolPattern }),
+  quantity: decimalAs('signed, short below zero'),
+  avgPx: Type.Optional(decimalAs('absent when flat')),
+  realizedPnl: decimalAs('before fees'),
+  unrealizedPnl: Type.Optional(decimalAs('absent without a mark')),
+  fees: decimal,
+  asOf,
+})
+
+/** Sums over one account: `positions.<account>`. All quote currencies count as one. */
+export const accountPositionSchema = Type.Object({
+  account,
+  realizedPnl: decimal,
+  unrealizedPnl: decimal,
+  fees: decimal,
+  cash: decimalAs('Σ of what fills paid and cost, without startingCash'),
+  equity: decimalAs('startingCash + realised − fees + unrealised'),
+  highWaterMark: decimal,
+  drawdown: decimalAs('highWaterMark − equity'),
+  drawdownPercent: Type.Optional(decimalAs('of highWaterMark; only with startingCash > 0')),
+  openPositions: Type.Integer({ minimum: 0 }),
+  asOf,
+})
+
+/** `positions._watermark`: everything up to this EXECUTIONS sequence is in POSITIONS. */
+export const watermarkSchema = Type.Object({ executionsSeq: Type.Integer({ minimum: 0 }) })
+
+/** `positions._epoch`: with this a writer takes over. */
+export const positionEpochSchema = Type.Object({ epoch: Type.Integer({ minimum: 0 }) })
+
+export type PositionRecord = Static<typeof positionSchema>
+export type AccountPositionRecord = Static<typeof accountPositionSchema>
+export type WatermarkRecord = Static<typeof watermarkSchema>
+export type PositionEpochRecord = Static<typeof positionEpochSchema>
+
+/** A position as the fold computes it. */
+export interface PositionState {
+  readonly account: string
+  readonly symbol: string
+  readonly instrument: Instrument
+  /** Signed. */
+  readonly quantityLots: Exact
+  /** What the open lots cost, in tick × lot; has the sign of the quantity. */
+  readonly cost: Exact
+  /** In tick × lot, before fees. */
+  readonly realizedPnl: Exact
+  /** In tick × lot, at the mark last evaluated. */
+  readonly unrealizedPnl: Exact
+  /** In 10^-quoteScale. */
+  readonly fees: Exact
+}
+
+/** Scale of the exact sums over an account; no tick × lot and no quoteScale is finer. */
+export const accountScale = 18
+
+/** Sums over an account as the fold computes them, in 10^-`accountScale` of the quote currency. */
+export interface AccountState {
+  readonly account: string
+  readonly startingCash: bigint
+  readonly realizedPnl: bigint
+  readonly unrealizedPnl: bigint
+  readonly fees: bigint
+  readonly cash: bigint
+  readonly equity: bigint
+  readonly highWaterMark: bigint
+  readonly drawdown: bigint
+  readonly openPositions: number
+}
+
+/** Decimals of an account's figures, which have no one instrument: the default quoteScale. */
+const accountMoneyScale = 8
+
+function moneyText(count: Exact, unit: Unit, scale: number): string {
+  if (unit.scale <= scale) return textFromUnits(count, unit)
+  return decimalTextOf(divideHalfEven(BigInt(count) * BigInt(unit.mantissa), pow10(unit.scale - scale)), scale)
+}
+
+/** Σ |cost| over |lots|, as text; lots beyond a number's whole numbers too. */
+function avgPxText(cost: Exact, lots: Exact, instrument: Instrument): string {
+  if (typeof lots === 'number') return averagePriceText(cost < 0 ? -cost : cost, Math.abs(lots), instrument)
+  const { tick, quoteScale } = instrument
+  const scaled = BigInt(cost) * BigInt(tick.mantissa) * pow10(quoteScale)
+  const divisor = lots * pow10(tick.scale)
+  return decimalTextOf(divisor < 0n ? divideHalfEven(-scaled, -divisor) : divideHalfEven(scaled, divisor), quoteScale)
+}
+
+/** @param asOf EXECUTIONS sequence up to which the position is folded */
+export function encodePosition(position: PositionState, asOf: number): string {
+  const { instrument, quantityLots } = position
+  const { value, quoteScale } = instrument
+  let json = `{"account":"${position.account}","symbol":"${position.symbol}","quantity":${textFromUnits(quantityLots, instrument.lot)}`
+  if (quantityLots !== 0) json += `,"avgPx":${avgPxText(position.cost, quantityLots, instrument)}`
+  json += `,"realizedPnl":${moneyText(position.realizedPnl, value, quoteScale)}`
+  json += `,"unrealizedPnl":${moneyText(position.unrealizedPnl, value, quoteScale)}`
+  return `${json},"fees":${decimalTextOf(position.fees, quoteScale)},"asOf":${asOf}}`
+}
+
+const accountUnit: Unit = { mantissa: 1, scale: accountScale }
+const accountText = (amount: bigint): string => moneyText(amount, accountUnit, accountMoneyScale)
+
+/** @param asOf EXECUTIONS sequence up to which the account is folded */
+export function encodeAccountPosition(account: AccountState, asOf: number): string {
+  const { drawdown, highWaterMark } = account
+  let json = `{"account":"${account.account}","realizedPnl":${accountText(account.realizedPnl)},"unrealizedPnl":${accountText(account.unrealizedPnl)}`
+  json += `,"fees":${accountText(account.fees)},"cash":${accountText(account.cash)},"equity":${accountText(account.equity)}`
+  json += `,"highWaterMark":${accountText(highWaterMark)},"drawdown":${accountText(drawdown)}`
+  if (account.startingCash > 0n) {
+    const percent = divideHalfEven(drawdown * 100n * pow10(accountMoneyScale), highWaterMark)
+    json += `,"drawdownPercent":${decimalTextOf(percent, accountMoneyScale)}`
+  }
+  return `${json},"openPositions":${account.openPositions},"asOf":${asOf}}`
+}
+
+export function encodeWatermark(executionsSeq: number): string {
+  return `{"executionsSeq":${executionsSeq}}`
+}
+
+export function encodePositionEpoch(epoch: number): string {
+  return `{"epoch":${epoch}}`
+}
+
+/** Reads `positions.<account>.<symbol>` that our own pnl-updater wrote; so do the three below their subjects. */
+export function decodePosition(data: Uint8Array): PositionRecord {
+  return parseOwnJson(textFromUtf8(data)) as PositionRecord
+}
+
+export function decodeAccountPosition(data: Uint8Array): AccountPositionRecord {
+  return parseOwnJson(textFromUtf8(data)) as AccountPositionRecord
+}
+
+export function decodeWatermark(data: Uint8Array): WatermarkRecord {
+  return parseOwnJson(textFromUtf8(data)) as WatermarkRecord
+}
+
+export function decodePositionEpoch(data: Uint8Array): PositionEpochRecord {
+  return parseOwnJson(textFromUtf8(data)) as PositionEpochRecord
+}
