@@ -1,0 +1,329 @@
+import { createHash } from 'node:crypto'
+import { assert, unreachable } from '../base/assert.ts'
+import { addProduct, textFromUnits } from '../base/decimal.ts'
+import type { OrdStatus } from '../schemas/enums.ts'
+import { orderIdOf, orderNumberOf, type ReportValue } from '../schemas/execution.ts'
+import type { Instrument, InstrumentDefinition } from '../schemas/instrument.ts'
+import type {
+  CancelRecord,
+  ExpireRecord,
+  MassCancelRecord,
+  NewRecord,
+  RejectRecord,
+  ReplaceRecord,
+  RiskRecord,
+} from '../schemas/risk.ts'
+import { EndedOrders, type Ending } from './ended-orders.ts'
+import { feeAt } from './fees.ts'
+import { OpenOrders } from './open-orders.ts'
+import { Order, OrderBook, type DepthLevel } from './order-book.ts'
+import { commandReport, echoReport, orderReport, tradeReport, type OrderReport } from './order-report.ts'
+import type { PriceLevels } from './price-levels.ts'
+
+/**
+ * Price-time priority over all symbols: turns the records of RISK into reports (contract, section 3a).
+ *
+ * A pure fold: equal records from an equal state give equal reports and an equal state.
+ */
+export class Matcher {
+  readonly #books = new Map<string, OrderBook>()
+  readonly #open = new OpenOrders()
+  readonly #ended = new EndedOrders()
+  #reports: OrderReport[] = []
+
+  /**
+   * Makes a symbol known, or changes its fees or collar from now on.
+   * @throws BugError when a known symbol's tick, lot or quoteScale differs
+   */
+  define(definition: InstrumentDefinition): void {
+    const book = this.#books.get(definition.symbol)
+    if (book) book.redefine(definition)
+    else this.#books.set(definition.symbol, new OrderBook(definition))
+  }
+
+  /**
+   * Takes the next record of RISK.
+   * @returns what it causes, in order; the array and its values hold until the next call
+   * @throws BugError when the record contradicts the state, as the gate never lets through
+   */
+  apply(record: RiskRecord): readonly ReportValue[] {
+    this.#reports = []
+    switch (record.type) {
+      case 'new':
+        this.#accept(record)
+        break
+      case 'cancel':
+        this.#cancel(record)
+        break
+      case 'replace':
+        this.#replace(record)
+        break
+      case 'massCancel':
+        this.#massCancel(record)
+        break
+      case 'reject':
+        this.#refuse(record)
+        break
+      case 'expire':
+        this.#expire(record)
+        break
+      case 'limits':
+        break
+      default:
+        unreachable(record)
+    }
+    return this.#reports
+  }
+
+  /** @returns undefined unless the order is open */
+  order(orderNumber: number): Order | undefined {
+    return this.#open.get(orderNumber)
+  }
+
+  /** The open orders of an account in the order of acceptance. */
+  openOrdersOf(account: string): Iterable<Order> {
+    return this.#open.ofAccount(account)
+  }
+
+  /** The best `levels` price levels of each side, best first, with the quantity they display. */
+  depth(symbol: string, levels: number): { bids: DepthLevel[]; asks: DepthLevel[] } {
+    const book = this.#books.get(symbol)
+    const best = (side: PriceLevels | undefined) => {
+      const found: DepthLevel[] = []
+      for (const { ticks, lots } of side ?? []) {
+        if (found.length === levels) break
+        found.push([ticks, lots])
+      }
+      return found
+    }
+    return { bids: best(book?.bids), asks: best(book?.asks) }
+  }
+
+  /** @returns undefined before the first trade */
+  lastTradeTicks(symbol: string): number | undefined {
+    return this.#books.get(symbol)?.lastTradeTicks
+  }
+
+  instrument(symbol: string): Instrument | undefined {
+    return this.#books.get(symbol)?.instrument
+  }
+
+  /** SHA-256 over everything that later reports depend on. */
+  stateHash(): string {
+    const hash = createHash('sha256')
+    for (const symbol of [...this.#books.keys()].sort()) {
+      const book = this.#books.get(symbol) as OrderBook
+      const definition = Object.entries(book.instrument.definition).sort(([a], [b]) => (a < b ? -1 : 1))
+      hash.update(`${JSON.stringify([definition, book.lastTradeTicks])}\n`)
+      for (const order of book.orders()) hash.update(`${canonicalText(order)}\n`)
+    }
+    this.#ended.addTo(hash)
+    return hash.digest('hex')
+  }
+
+  /** @throws BugError when links, sums, maps or the order of the book disagree */
+  checkInvariants(): void {
+    this.#open.checkInvariants()
+    let resting = 0
+    for (const book of this.#books.values()) {
+      book.checkInvariants()
+      for (const order of book.orders()) {
+        assert(this.#open.get(order.orderNumber) === order, 'a resting order is open')
+        resting += 1
+      }
+    }
+    assert(this.#open.size === resting, 'an open order rests')
+  }
+
+  #accept(record: NewRecord): void {
+    const book = this.#books.get(record.symbol)
+    const limitTicks = record.ordType === 'LIMIT' ? record.priceTicks : record.protectionTicks
+    assert(book !== undefined, 'an order needs a defined symbol')
+    assert(record.ordType === 'LIMIT' || record.ordType === 'MARKET', 'an ordType the matcher knows')
+    assert(limitTicks !== undefined, 'a LIMIT has a price, a MARKET its protection')
+    const order = new Order(record, book, limitTicks)
+    const makers = book.opposite(order.side)
+    if (order.postOnly && makers.meets(limitTicks)) {
+      const text = wouldTakeText(order, limitTicks)
+      this.#reports.push(commandReport('Rejected', 'Rejected', order, undefined, 0, record, 'ORDER_WOULD_TAKE', text))
+      return
+    }
+    const { traceparent } = record
+    this.#reports.push(orderReport('New', 'New', order, order.leavesLots, traceparent))
+    if (order.timeInForce !== 'FOK' || makers.holds(order.leavesLots, limitTicks))
+      this.#match(order, makers, traceparent)
+    if (order.leavesLots === 0) {
+      this.#ended.remember(order.orderNumber, 'Filled')
+    } else if (order.ordType === 'MARKET' || order.timeInForce === 'IOC' || order.timeInForce === 'FOK') {
+      this.#ended.remember(order.orderNumber, 'Expired')
+      this.#reports.push(orderReport('Expired', 'Expired', order, 0, traceparent))
+    } else {
+      this.#open.add(order)
+      book.ownSide(order.side).at(limitTicks).append(order)
+    }
+  }
+
+  /** Trades with the best makers, oldest first, up to the taker's limit. */
+  #match(taker: Order, makers: PriceLevels, traceparent: string | undefined): void {
+    const { book } = taker
+    const rankMin = makers.sign * taker.limitTicks
+    let level = makers.best
+    while (taker.leavesLots > 0 && level !== undefined && level.rank >= rankMin) {
+      const maker = level.head as Order
+      const { ticks } = level
+      const lots = Math.min(taker.leavesLots, maker.leavesLots)
+      taker.leavesLots -= lots
+      fill(taker, lots, ticks)
+      level.reduce(maker, lots)
+      fill(maker, lots, ticks)
+      this.#reports.push(
+        tradeReport(taker, lots, ticks, 'TAKER', feeAt(lots, ticks, book.takerFee), traceparent),
+        tradeReport(maker, lots, ticks, 'MAKER', feeAt(lots, ticks, book.makerFee), undefined),
+      )
+      book.lastTradeTicks = ticks
+      if (maker.leavesLots === 0) this.#close(maker, 'Filled')
+      level = makers.best
+    }
+  }
+
+  /** Ends an order that rests. */
+  #close(order: Order, ending: Ending): void {
+    order.level?.remove(order)
+    this.#open.remove(order)
+    this.#ended.remember(order.orderNumber, ending)
+  }
+
+  #cancel(record: CancelRecord): void {
+    const order = this.#open.get(record.target)
+    if (order) this.#cancelOrder(order, record)
+    else this.#refuseClosed('CancelRejected', record)
+  }
+
+  #cancelOrder(order: Order, command: CancelRecord | MassCancelRecord): void {
+    this.#close(order, 'Canceled')
+    this.#reports.push(commandReport('Canceled', 'Canceled', order, order.clOrdId, 0, command))
+  }
+
+  #refuseClosed(execType: 'CancelRejected' | 'ReplaceRejected', record: CancelRecord | ReplaceRecord): void {
+    const status = this.#ended.endingOf(record.target)
+    const orderId = orderIdOf(record.target)
+    const { origClOrdId } = record
+    const text = `order ${orderId} is not open${status === undefined ? '' : `: ${status}`}`
+    const echo = origClOrdId === undefined ? { orderId } : { orderId, origClOrdId }
+    this.#reports.push(echoReport(execType, status ?? 'Rejected', record, 'ORDER_CLOSED', text, echo))
+  }
+
+  #massCancel(record: MassCancelRecord): void {
+    const { account, symbol, side } = record
+    const book = symbol === undefined ? undefined : this.#books.get(symbol)
+    const candidates =
+      account !== undefined
+        ? this.#open.ofAccount(account)
+        : symbol === undefined
+          ? this.#open.values()
+          : (book?.orders() ?? [])
+    const met = Array.from(candidates).filter(
+      (order) => (symbol === undefined || order.symbol === symbol) && (side === undefined || order.side === side),
+    )
+    met.sort((a, b) => a.orderNumber - b.orderNumber)
+    for (const order of met) this.#cancelOrder(order, record)
+  }
+
+  #expire(record: ExpireRecord): void {
+    const order = this.#open.get(record.target)
+    if (!order) return
+    this.#close(order, 'Expired')
+    this.#reports.push(orderReport('Expired', 'Expired', order, 0, record.traceparent))
+  }
+
+  #replace(record: ReplaceRecord): void {
+    const order = this.#open.get(record.target)
+    if (!order) {
+      this.#refuseClosed('ReplaceRejected', record)
+      return
+    }
+    const { book, clOrdId } = order
+    const quantityLots = record.quantityLots ?? order.quantityLots
+    const priceTicks = record.priceTicks ?? order.limitTicks
+    const makers = book.opposite(order.side)
+    const belowFilled = quantityLots <= order.cumLots
+    if (belowFilled || (order.postOnly && makers.meets(priceTicks))) {
+      const { lot } = book.instrument
+      const reason = belowFilled ? 'ORDER_QUANTITY_BELOW_FILLED' : 'ORDER_WOULD_TAKE'
+      const text = belowFilled
+        ? `quantity ${textFromUnits(quantityLots, lot)} must be more than the ${textFromUnits(order.cumLots, lot)} filled`
+        : wouldTakeText(order, priceTicks)
+      this.#reports.push(
+        commandReport('ReplaceRejected', order.status, order, clOrdId, order.leavesLots, record, reason, text),
+      )
+      return
+    }
+    const keepsPriority = quantityLots < order.quantityLots && priceTicks === order.limitTicks
+    if (keepsPriority) order.level?.reduce(order, order.quantityLots - quantityLots)
+    else order.level?.remove(order)
+    order.leavesLots = quantityLots - order.cumLots
+    order.quantityLots = quantityLots
+    order.priceTicks = order.limitTicks = priceTicks
+    order.clOrdId = record.clOrdId ?? clOrdId
+    order.expireUs = record.expireUs ?? order.expireUs
+    this.#reports.push(commandReport('Replaced', order.status, order, clOrdId, order.leavesLots, record))
+    if (keepsPriority) return
+    this.#match(order, makers, record.traceparent)
+    if (order.leavesLots === 0) this.#close(order, 'Filled')
+    else book.ownSide(order.side).at(priceTicks).append(order)
+  }
+
+  /** Reports what the gate refused, with the order it names where that is open and the sender's to know. */
+  #refuse(record: RejectRecord): void {
+    const { kind, reason, text, echo } = record
+    if (kind === 'new') {
+      this.#reports.push(echoReport('Rejected', 'Rejected', record, reason, text, echo))
+      return
+    }
+    const execType = kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
+    const target = kind === 'mass_cancel' || echo.orderId === undefined ? undefined : orderNumberOf(echo.orderId)
+    const named = target === undefined ? undefined : this.#open.get(target)
+    const foreign =
+      reason === 'ORDER_NOT_OWNED' ||
+      reason === 'ACCOUNT_MISMATCH' ||
+      (echo.account !== undefined && echo.account !== named?.account)
+    if (named && !foreign) {
+      const { status, leavesLots, clOrdId } = named
+      this.#reports.push(commandReport(execType, status, named, clOrdId, leavesLots, record, reason, text))
+      return
+    }
+    const ending: OrdStatus | undefined =
+      reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
+    this.#reports.push(echoReport(execType, ending ?? 'Rejected', record, reason, text, echo))
+  }
+}
+
+function fill(order: Order, lots: number, ticks: number): void {
+  order.cumLots += lots
+  order.cumCost = addProduct(order.cumCost, lots, ticks)
+}
+
+function wouldTakeText({ side, book }: Order, priceTicks: number): string {
+  const { tick } = book.instrument
+  const opposing = book.opposite(side).best?.ticks ?? 0
+  return `postOnly ${side} at ${textFromUnits(priceTicks, tick)} would take the opposing ${textFromUnits(opposing, tick)}`
+}
+
+function canonicalText(order: Order): string {
+  return JSON.stringify([
+    order.orderNumber,
+    order.account,
+    order.side,
+    order.ordType,
+    order.timeInForce,
+    order.clOrdId,
+    order.quantityLots,
+    order.priceTicks,
+    order.stopTicks,
+    order.traceparent,
+    order.postOnly,
+    order.expireUs,
+    order.leavesLots,
+    String(order.cumCost),
+  ])
+}
