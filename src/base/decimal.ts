@@ -19,15 +19,22 @@ export const unitsMax = 9e15
 export type Exact = number | bigint
 
 const decimalText = /^-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
-/** Exponents beyond this are far outside every range we accept; clamping keeps hostile input from building huge bigints. */
-const exponentMax = 5_000
+/**
+ * An exponent this far beyond the number of digits written leaves every range we accept; clamping it there keeps
+ * hostile input from building huge bigints.
+ */
+const exponentSlack = 100
 
-/** @returns undefined when the text is not a decimal number (NaN, Infinity, hex, blanks and the empty text are not) */
+/**
+ * Exact, unless the value lies beyond 10^±100: then only that it does is kept.
+ * @returns undefined when the text is not a decimal number (NaN, Infinity, hex, blanks and the empty text are not)
+ */
 export function parseDecimal(text: string): Decimal | undefined {
   if (!decimalText.test(text)) return undefined
   const exponentAt = text.search(/[eE]/)
   const digits = exponentAt < 0 ? text : text.slice(0, exponentAt)
   const written = exponentAt < 0 ? 0 : Number(text.slice(exponentAt + 1))
+  const exponentMax = digits.length + exponentSlack
   const exponent = Math.max(-exponentMax, Math.min(exponentMax, written))
   const point = digits.indexOf('.')
   const fraction = point < 0 ? '' : digits.slice(point + 1)
