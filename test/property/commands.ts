@@ -1,0 +1,207 @@
+import { sides } from '../../src/schemas/enums.ts'
+import type { RejectReason } from '../../src/schemas/reject-reasons.ts'
+import type { InstrumentDefinition } from '../../src/schemas/instrument.ts'
+import type { CommandEcho, CommandKind, NewRecord, RecordBase, RiskRecord } from '../../src/schemas/risk.ts'
+
+/** mulberry32: uniform in [0, 1), the same numbers for the same seed everywhere. */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+interface Market {
+  readonly definition: InstrumentDefinition
+  readonly middleTicks: number
+  readonly quantityLotsMax: number
+}
+
+function market(
+  symbol: string,
+  [tick, lot, quoteScale, makerFeeRate, takerFeeRate]: [string, string, number, string, string],
+  middleTicks: number,
+  quantityLotsMax: number,
+): Market {
+  const definition = { symbol, tick, lot, quoteScale, makerFeeRate, takerFeeRate, collarBps: 500 }
+  return { definition, middleTicks, quantityLotsMax }
+}
+
+const markets: readonly Market[] = [
+  market('PLAIN', ['0.01', '0.00000001', 8, '0.0008', '0.0012'], 2_500_000, 40),
+  // Fees are quarters and eighths of the quote unit: many halves to round.
+  market('TIES', ['0.5', '1', 0, '0.25', '0.5'], 1_000, 9),
+  market('COARSE', ['25', '10', 2, '0', '0.001'], 400, 12),
+  // Both factors near 9e15: every sum and product leaves a double's whole numbers.
+  market('WIDE', ['0.000001', '0.000000001', 12, '0.000000001', '0.000000003'], 9e15 - 2_000, 9e15),
+]
+
+export const instruments: readonly InstrumentDefinition[] = markets.map(({ definition }) => definition)
+
+const accounts = ['alice', 'bob', 'carol', 'dave', 'Erin_5'] as const
+const gateReasons: readonly RejectReason[] = [
+  'INVALID_FIELD',
+  'ORDER_UNKNOWN',
+  'ORDER_CLOSED',
+  'ORDER_NOT_OWNED',
+  'DUPLICATE_CL_ORD_ID',
+  'RISK_MAX_QUANTITY',
+]
+const kinds: readonly CommandKind[] = ['new', 'cancel', 'replace', 'mass_cancel']
+
+/**
+ * A stream of records as RISK may hold them: prices in a narrow, slowly moving band, so that orders meet; targets
+ * mostly among recent orders, open or not. How narrow, and how many orders stay open, varies with the seed.
+ */
+export function randomRecords(seed: number, count: number): RiskRecord[] {
+  const random = randomFrom(seed)
+  const below = (bound: number) => Math.floor(random() * bound)
+  const pick = <T>(values: readonly T[]): T => values[below(values.length)] as T
+  const chance = (probability: number) => random() < probability
+
+  const bandTicks = pick([2, 6, 25])
+  const cancelShare = pick([0.08, 0.25, 0.4])
+  const middles = new Map(markets.map(({ definition, middleTicks }) => [definition.symbol, middleTicks]))
+  const orders: NewRecord[] = []
+  const byNumber = new Map<number, NewRecord>()
+  let orderNumber = 0
+  let heldBack: number | undefined
+  let timeUs = 1_790_000_000_000_000
+
+  const quantityLots = ({ quantityLotsMax }: Market) =>
+    quantityLotsMax > 1e6 && chance(0.3) ? 1 + below(3) : 1 + below(quantityLotsMax)
+  const priceTicks = ({ definition }: Market) => {
+    const middle = middles.get(definition.symbol) ?? 0
+    if (chance(0.02)) middles.set(definition.symbol, middle + pick([-1, 1]))
+    return middle + below(2 * bandTicks + 1) - bandTicks
+  }
+  const recentOrder = () => orders[orders.length - 1 - below(Math.min(orders.length, pick([4, 40, 400])))]
+  const target = () => {
+    const number = recentOrder()?.srcSeq
+    if (number === undefined || chance(0.03))
+      return pick([orderNumber + 7, (number ?? 1) + 2 ** 17, Number.MAX_SAFE_INTEGER])
+    return number
+  }
+  /** Mostly ascending: only the commands of one account must take effect in the order of ORDERS. */
+  const nextNumber = () => {
+    const late = heldBack
+    if (late !== undefined && chance(0.5)) {
+      heldBack = undefined
+      return late
+    }
+    orderNumber += 1
+    if (late === undefined && chance(0.02)) heldBack = orderNumber++
+    return orderNumber
+  }
+
+  const newOrder = (base: RecordBase): NewRecord => {
+    const instrument = pick(markets)
+    const common = {
+      ...base,
+      type: 'new',
+      account: pick(accounts),
+      symbol: instrument.definition.symbol,
+      side: pick(sides),
+      quantityLots: quantityLots(instrument),
+    } as const
+    if (chance(0.15)) {
+      const timeInForce = pick(['GTC', 'IOC', 'FOK', 'DAY'] as const)
+      const expiry = timeInForce === 'DAY' ? { expireUs: timeUs + 1e6 } : {}
+      return { ...common, ordType: 'MARKET', timeInForce, protectionTicks: priceTicks(instrument), ...expiry }
+    }
+    const timeInForce = pick(['GTC', 'GTC', 'GTC', 'DAY', 'GTD', 'IOC', 'FOK'] as const)
+    const limit = { ...common, ordType: 'LIMIT', timeInForce, priceTicks: priceTicks(instrument) } as const
+    if (timeInForce === 'IOC' || timeInForce === 'FOK') return limit
+    const expiry = timeInForce === 'GTC' ? {} : { expireUs: timeUs + 1e6 }
+    return chance(0.15) ? { ...limit, ...expiry, postOnly: true } : { ...limit, ...expiry }
+  }
+
+  const replace = (base: RecordBase): RiskRecord => {
+    const number = target()
+    const old = byNumber.get(number)
+    const instrument = markets.find(({ definition }) => definition.symbol === old?.symbol) ?? pick(markets)
+    const quantity = {
+      quantityLots: chance(0.5)
+        ? quantityLots(instrument)
+        : Math.min(9e15, Math.max(1, (old?.quantityLots ?? 1) + pick([-2, -1, 0, 1]))),
+    }
+    const change = pick([
+      quantity,
+      quantity,
+      { priceTicks: priceTicks(instrument) },
+      { ...quantity, priceTicks: priceTicks(instrument) },
+      { ...quantity, ...(old?.priceTicks === undefined ? {} : { priceTicks: old.priceTicks }) },
+      { expireUs: timeUs + 1e6 },
+    ])
+    const orig = chance(0.5) && old?.clOrdId !== undefined ? { origClOrdId: old.clOrdId } : {}
+    return { ...base, ...orig, ...change, type: 'replace', target: number }
+  }
+
+  const cancel = (base: RecordBase): RiskRecord => {
+    const orig = chance(0.3) ? { origClOrdId: `c${below(1000)}` } : {}
+    return { ...base, ...orig, type: 'cancel', target: target() }
+  }
+
+  const reject = (base: RecordBase): RiskRecord => {
+    const kind = pick(kinds)
+    const echo: CommandEcho = {
+      ...(chance(0.5) ? { account: pick(accounts), symbol: pick(markets).definition.symbol } : {}),
+      ...(kind === 'new' ? { side: 'BUY', ordType: 'LIMIT', timeInForce: 'GTC', quantity: '12.5', price: '99.5' } : {}),
+      ...(kind === 'new' && chance(0.3) ? { refOrderId: `o-${target()}` } : {}),
+      ...(kind === 'cancel' || kind === 'replace'
+        ? chance(0.8)
+          ? { orderId: chance(0.9) ? `o-${target()}` : pick(['', '17', 'o-', 'o-01', 'x-1']) }
+          : { origClOrdId: `c${below(1000)}` }
+        : {}),
+    }
+    return { ...base, type: 'reject', kind, reason: pick(gateReasons), text: 'quantity 12.5 > 10', echo }
+  }
+
+  const massCancel = (base: RecordBase): RiskRecord => ({
+    ...base,
+    srcSeq: chance(0.2) ? 0 : base.srcSeq,
+    type: 'massCancel',
+    ...(chance(0.9) ? { account: pick([...accounts, 'nobody']) } : {}),
+    ...(chance(0.6) ? { symbol: pick([...markets.map(({ definition }) => definition.symbol), 'UNSEEN']) } : {}),
+    ...(chance(0.4) ? { side: pick(sides) } : {}),
+  })
+
+  const expire = (base: RecordBase): RiskRecord => {
+    const dated = orders.slice(-200).filter(({ expireUs }) => expireUs !== undefined)
+    return { ...base, srcSeq: 0, type: 'expire', target: dated.length > 0 ? pick(dated).srcSeq : target() }
+  }
+
+  return Array.from({ length: count }, (_, index): RiskRecord => {
+    timeUs += below(1_000)
+    const base: RecordBase = {
+      cmdSeq: index + 1,
+      srcSeq: nextNumber(),
+      timeUs,
+      ...(chance(0.6) ? { clOrdId: `c${index}` } : {}),
+      ...(chance(0.1) ? { traceparent: `00-${index}-01` } : {}),
+    }
+    const kind = random()
+    if (kind < cancelShare) return cancel(base)
+    if (kind < cancelShare + 0.12) return replace(base)
+    if (kind < cancelShare + 0.14) return reject(base)
+    if (kind < cancelShare + 0.145) return massCancel(base)
+    if (kind < cancelShare + 0.165) return expire({ cmdSeq: base.cmdSeq, srcSeq: 0, timeUs })
+    if (kind < cancelShare + 0.17)
+      return {
+        cmdSeq: base.cmdSeq,
+        srcSeq: 0,
+        timeUs,
+        type: 'limits',
+        revision: index,
+        key: 'account.bob',
+        limits: null,
+      }
+    const record = newOrder(base)
+    orders.push(record)
+    byNumber.set(record.srcSeq, record)
+    return record
+  })
+}
