@@ -12,6 +12,7 @@ export const errorCodes = [
   'STREAM_DRIFT',
   'STREAM_ROOM',
   'STREAM_REWOUND',
+  'STREAM_GAP',
   'WRITER_FENCED',
   'PUBLISH_UNRESOLVED',
   'USAGE',

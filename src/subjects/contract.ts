@@ -19,8 +19,11 @@ export interface StreamSpec {
   readonly maxMsgsPerSubject?: number
   /** Parts of the room for streams that this one gets (contract: ORDERS : RISK : EXECUTIONS as 1 : 2 : 6). */
   readonly share: number
-  /** One process at a time writes it, fenced by Nats-Expected-Last-Sequence. */
-  readonly singleWriter: boolean
+  /**
+   * Set where one process at a time writes, fenced by Nats-Expected-Last-Sequence: the record `{epoch, …rest}` with
+   * which it takes over.
+   */
+  readonly epoch?: { readonly subject: string; readonly rest: Readonly<Record<string, readonly never[]>> }
   readonly about: string
 }
 
@@ -33,7 +36,6 @@ export const streamSpecs: readonly StreamSpec[] = [
     discard: 'new',
     maxMsgSize: 16 * kib,
     share: 10,
-    singleWriter: false,
     about: 'commands of clients, as they came',
   },
   {
@@ -41,7 +43,7 @@ export const streamSpecs: readonly StreamSpec[] = [
     stored: ['risk.decisions'],
     discard: 'new',
     share: 20,
-    singleWriter: true,
+    epoch: { subject: 'risk.decisions', rest: { records: [] } },
     about: 'log of record: decisions of the gate, normalised commands inside',
   },
   {
@@ -50,7 +52,7 @@ export const streamSpecs: readonly StreamSpec[] = [
     ingestPrefix: 'w.',
     discard: 'new',
     share: 60,
-    singleWriter: true,
+    epoch: { subject: 'executions._epoch', rest: { reports: [] } },
     about: 'reports: the life of every order',
   },
   {
@@ -60,7 +62,7 @@ export const streamSpecs: readonly StreamSpec[] = [
     discard: 'new',
     maxMsgsPerSubject: 1,
     share: 3,
-    singleWriter: true,
+    epoch: { subject: 'positions._epoch', rest: {} },
     about: 'latest position of every account and symbol',
   },
   {
@@ -69,7 +71,6 @@ export const streamSpecs: readonly StreamSpec[] = [
     discard: 'new',
     maxMsgSize: 16 * kib,
     share: 4,
-    singleWriter: false,
     about: 'market data, own trades included (venue T2026)',
   },
   {
@@ -78,7 +79,6 @@ export const streamSpecs: readonly StreamSpec[] = [
     discard: 'new',
     maxMsgSize: 512 * kib,
     share: 2,
-    singleWriter: false,
     about: 'news, filings, social: normalised documents',
   },
   {
@@ -86,7 +86,6 @@ export const streamSpecs: readonly StreamSpec[] = [
     stored: ['dlq.*.*.*'],
     discard: 'old',
     share: 1,
-    singleWriter: false,
     about: 'unreadable messages with the reason in headers',
   },
 ]
@@ -115,6 +114,8 @@ export interface WorkerSpec {
   readonly writes: readonly StreamName[]
   /** Written by this worker alone, fenced; its position is read back from its own last output here. */
   readonly output?: StreamName
+  /** Under which subject its last output is; unset: the last message of `output`. */
+  readonly positionSubject?: string
   readonly httpPort: number
   readonly about: string
 }
@@ -151,6 +152,7 @@ export const workerSpecs: readonly WorkerSpec[] = [
     alsoReads: ['TICKS'],
     writes: ['POSITIONS'],
     output: 'POSITIONS',
+    positionSubject: 'positions._watermark',
     httpPort: 8100,
     about: 'positions, PnL and fees; projects them into Redis',
   },
@@ -159,6 +161,7 @@ export const workerSpecs: readonly WorkerSpec[] = [
     input: 'EXECUTIONS',
     alsoReads: [],
     writes: ['TICKS'],
+    positionSubject: 'market.tick.T2026.*',
     httpPort: 8104,
     about: 'own trades as ticks of venue T2026',
   },

@@ -41,8 +41,6 @@ export function executionsSubject(symbol: string | undefined, isMassCancel: bool
   return `executions.${symbol ?? (isMassCancel ? '_all' : '_')}`
 }
 
-export const executionsEpochSubject = 'executions._epoch'
-export const positionsEpochSubject = 'positions._epoch'
 export const positionsWatermarkSubject = 'positions._watermark'
 
 export function positionSubject(account: string, symbol?: string): string {

@@ -1,0 +1,228 @@
+import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream'
+import { headers as createHeaders } from '@nats-io/transport-node'
+import { assert } from '../base/assert.ts'
+import { PipelineError, messageOf } from '../base/errors.ts'
+import { utf8FromText } from '../base/json.ts'
+import { headerNames } from '../subjects/names.ts'
+import { AckedPublisher, messageTooLarge, type PubAck, wrongLastSequence } from './acks.ts'
+import type { Log } from './log.ts'
+import type { Nats } from './nats.ts'
+import type { Position } from './position.ts'
+
+/** One message of a single-writer stream. */
+export interface Output {
+  /** Where it is published: the stream's ingest subject. */
+  readonly subject: string
+  readonly body: string
+  /** What it was made from. */
+  readonly position: Position
+  /** Sequence in ORDERS of the command it answers. */
+  readonly srcSeq?: number
+}
+
+interface Entry {
+  readonly output: Output
+  readonly onStored: (sequence: number) => void
+}
+
+const retryMs = 200
+const expectedLastSequence = 'Nats-Expected-Last-Sequence'
+
+/**
+ * Writes a single-writer stream in order, pipelined, every message fenced by the sequence that must precede it.
+ *
+ * A refused or unanswered publish never loses or doubles a message: the writer stops, reads back what the stream holds
+ * after the last message it knows of, and goes on with the first that is missing. If it finds a message there that is
+ * not its own, another process has taken over: `onFatal` gets WRITER_FENCED.
+ */
+export class FencedWriter {
+  readonly #nats: Nats
+  readonly #publisher: AckedPublisher
+  readonly #stream: string
+  readonly #log: Log
+  readonly #onFatal: (error: Error) => void
+  /** Not known to be stored, in order; the first `#sent` of them are on their way. */
+  readonly #queue: Entry[] = []
+  #head = 0
+  #sent = 0
+  #storedSequence: number
+  /** Publishes without an answer yet, those of earlier attempts included. */
+  #unanswered = 0
+  #recovering = false
+  #closed = false
+  #blockedReason: string | undefined
+
+  constructor(options: {
+    nats: Nats
+    publisher: AckedPublisher
+    stream: string
+    lastSequence: number
+    log: Log
+    onFatal: (error: Error) => void
+  }) {
+    this.#nats = options.nats
+    this.#publisher = options.publisher
+    this.#stream = options.stream
+    this.#storedSequence = options.lastSequence
+    this.#log = options.log
+    this.#onFatal = options.onFatal
+  }
+
+  /** Messages that are not known to be stored. */
+  get pending(): number {
+    return this.#queue.length - this.#head
+  }
+
+  /** Last sequence of the stream as this writer knows it. */
+  get storedSequence(): number {
+    return this.#storedSequence
+  }
+
+  /** Why nothing is being stored at the moment; undefined when all is well. */
+  get blockedReason(): string | undefined {
+    return this.#blockedReason
+  }
+
+  /** Queues a message; `onStored` is called in order, when the stream has it. */
+  write(output: Output, onStored: (sequence: number) => void): void {
+    this.#queue.push({ output, onStored })
+    if (!this.#recovering && !this.#closed) this.#send()
+  }
+
+  /** Sends nothing more. What is queued stays unsent. */
+  close(): void {
+    this.#closed = true
+  }
+
+  #send(): void {
+    while (this.#sent < this.pending) {
+      const entry = this.#queue[this.#head + this.#sent]
+      assert(entry, 'the queue is shorter than its length')
+      const expected = this.#storedSequence + this.#sent
+      this.#unanswered += 1
+      this.#sent += 1
+      try {
+        this.#publisher.publish(entry.output.subject, entry.output.body, headersOf(entry.output, expected), (ack) =>
+          this.#answered(entry, expected + 1, ack),
+        )
+      } catch (error) {
+        this.#fail(error instanceof Error ? error : new Error(messageOf(error)))
+        return
+      }
+    }
+  }
+
+  #answered(entry: Entry, sequence: number, ack: PubAck): void {
+    this.#unanswered -= 1
+    if (this.#closed) return
+    if (ack.outcome === 'stored') {
+      // An answer to an attempt that has been read back already.
+      if (ack.sequence <= this.#storedSequence) return
+      assert(ack.sequence === sequence, `${this.#stream}: stored at ${ack.sequence} instead of ${sequence}`)
+      // An earlier publish went unanswered, so that it has to be read back; this one comes with it.
+      if (sequence !== this.#storedSequence + 1) return
+      this.#stored(entry)
+      return
+    }
+    if (sequence <= this.#storedSequence) return
+    if (ack.outcome === 'refused') {
+      if (ack.errCode === messageTooLarge) {
+        this.#fail(new PipelineError('STREAM_ROOM', `${this.#stream} refuses a message: ${ack.description}`))
+        return
+      }
+      if (ack.errCode !== wrongLastSequence) this.#blockedReason = `${this.#stream}: ${ack.description}`
+    } else this.#blockedReason ??= `${this.#stream}: no answer`
+    if (!this.#recovering) void this.#recover()
+  }
+
+  #stored(entry: Entry): void {
+    assert(this.#queue[this.#head] === entry, `${this.#stream}: answers out of order`)
+    this.#head += 1
+    this.#sent = Math.max(0, this.#sent - 1)
+    this.#storedSequence += 1
+    this.#blockedReason = undefined
+    if (this.#head > 1_024 && this.#head * 2 > this.#queue.length) {
+      this.#queue.splice(0, this.#head)
+      this.#head = 0
+    }
+    entry.onStored(this.#storedSequence)
+  }
+
+  async #recover(): Promise<void> {
+    this.#recovering = true
+    try {
+      while (!this.#closed) {
+        // Later publishes of the pipeline are refused in a row; their answers are awaited so that none crosses the retry.
+        while (this.#unanswered > 0) await pause(10)
+        this.#sent = 0
+        await this.#nats.whenConnected()
+        if (await this.#readBack()) break
+        await pause(retryMs)
+      }
+      if (this.#blockedReason !== undefined) await pause(retryMs)
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(messageOf(error)))
+      return
+    }
+    this.#recovering = false
+    if (!this.#closed) this.#send()
+  }
+
+  /** Confirms what is stored. @returns false when the server could not say */
+  async #readBack(): Promise<boolean> {
+    let lastSequence: number
+    try {
+      lastSequence = await lastSequenceOf(this.#nats.jsm, this.#stream)
+      while (this.#storedSequence < lastSequence) {
+        const next = this.#storedSequence + 1
+        const stored = await this.#nats.jsm.streams.getMessage(this.#stream, { seq: next })
+        const entry = this.#queue[this.#head]
+        if (!entry || !stored || !isSame(stored, entry.output))
+          throw new PipelineError(
+            'WRITER_FENCED',
+            `${this.#stream} holds a message at ${next} that another process wrote: it has taken over`,
+          )
+        this.#stored(entry)
+      }
+    } catch (error) {
+      if (error instanceof PipelineError) throw error
+      this.#log.warn({ stream: this.#stream, problem: messageOf(error) }, 'cannot read back, trying again')
+      return false
+    }
+    return true
+  }
+
+  #fail(error: Error): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#onFatal(error)
+  }
+}
+
+function headersOf(output: Output, expected: number) {
+  const headers = createHeaders()
+  headers.set(headerNames.inSeq, String(output.position.inSeq))
+  headers.set(headerNames.inIndex, String(output.position.inIndex))
+  if (output.position.part !== undefined) headers.set(headerNames.inPart, output.position.part)
+  if (output.srcSeq !== undefined) headers.set(headerNames.srcSeq, String(output.srcSeq))
+  headers.set(expectedLastSequence, String(expected))
+  return headers
+}
+
+/** Last sequence of a stream, as its leader knows it. */
+export async function lastSequenceOf(jsm: JetStreamManager, stream: string): Promise<number> {
+  return (await jsm.streams.info(stream)).state.last_seq
+}
+
+function isSame(stored: StoredMsg, output: Output): boolean {
+  const { header, data } = stored
+  return (
+    header.get(headerNames.inSeq) === String(output.position.inSeq) &&
+    header.get(headerNames.inIndex) === String(output.position.inIndex) &&
+    Buffer.compare(data, utf8FromText(output.body)) === 0
+  )
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

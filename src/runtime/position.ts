@@ -1,0 +1,47 @@
+import type { JetStreamManager, MsgRequest } from '@nats-io/jetstream'
+import { JetStreamApiError } from '@nats-io/jetstream'
+import { headerNames } from '../subjects/names.ts'
+
+/** How far a worker is, as the headers of its last output say. */
+export interface Position {
+  /** Sequence in the input stream; 0 before the first. */
+  readonly inSeq: number
+  /** 0-based record within that message. */
+  readonly inIndex: number
+  /** `k/n` when the output was one of several parts. */
+  readonly part?: string
+}
+
+export const positionZero: Position = { inSeq: 0, inIndex: 0 }
+
+/** True when the stored position says that the output at `position` is stored too. */
+export function isCovered(position: Position, stored: Position): boolean {
+  if (position.inSeq !== stored.inSeq) return position.inSeq < stored.inSeq
+  if (position.inIndex !== stored.inIndex) return position.inIndex < stored.inIndex
+  return stored.part === undefined || partNumber(position.part) <= partNumber(stored.part)
+}
+
+function partNumber(part: string | undefined): number {
+  return part === undefined ? 1 : Number(part.slice(0, part.indexOf('/')))
+}
+
+/** Reads one message from the leader. @returns null when there is none */
+export async function storedMessage(jsm: JetStreamManager, stream: string, query: MsgRequest) {
+  try {
+    return await jsm.streams.getMessage(stream, query)
+  } catch (error) {
+    // 10037: no message found.
+    if (error instanceof JetStreamApiError && error.code === 10037) return null
+    throw error
+  }
+}
+
+/** Position in the headers of a stored output. */
+export function positionOf(headers: { get(name: string): string }): Position {
+  const part = headers.get(headerNames.inPart)
+  return {
+    inSeq: Number(headers.get(headerNames.inSeq)),
+    inIndex: Number(headers.get(headerNames.inIndex)),
+    ...(part === '' ? {} : { part }),
+  }
+}

@@ -1,0 +1,107 @@
+import { AckPolicy, DeliverPolicy, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream'
+import { assert } from '../base/assert.ts'
+import { headerNames } from '../subjects/names.ts'
+import type { Nats } from './nats.ts'
+
+/** A message of an input stream. */
+export interface InputMessage {
+  readonly sequence: number
+  readonly subject: string
+  /** When the stream stored it, in µs since the Unix epoch. */
+  readonly timeUs: number
+  readonly data: Uint8Array
+  /** Messages that the server still holds back for this reader. */
+  readonly pending: number
+  readonly traceparent: string | undefined
+}
+
+export function inputMessageOf(message: JsMsg): InputMessage {
+  const { streamSequence, pending } = message.info
+  const traceparent = message.headers?.get(headerNames.traceparent)
+  return {
+    sequence: streamSequence,
+    subject: message.subject,
+    // info.timestampNanos is a double and has lost digits; this is the exact one.
+    timeUs: Number(message.timestampNanos / 1_000n),
+    data: message.data,
+    pending,
+    traceparent: traceparent === '' ? undefined : traceparent,
+  }
+}
+
+/**
+ * Reads a stream in order from `fromSequence`, for ever or until `stop()`; gaps are re-read by the ordered consumer.
+ */
+export async function followStream(
+  nats: Nats,
+  stream: string,
+  fromSequence: number,
+  onMessage: (message: InputMessage) => void,
+  onFatal: (error: Error) => void,
+): Promise<{ stop(): Promise<void> }> {
+  const consumer = await nats.js.consumers.get(stream, {
+    deliver_policy: fromSequence > 0 ? DeliverPolicy.StartSequence : DeliverPolicy.LastPerSubject,
+    ...(fromSequence > 0 ? { opt_start_seq: fromSequence } : {}),
+  })
+  let last = 0
+  const messages = await consumer.consume({
+    max_messages: 1_000,
+    callback: (message) => {
+      const input = inputMessageOf(message)
+      assert(input.sequence > last, `${stream}: ${input.sequence} came after ${last}`)
+      last = input.sequence
+      try {
+        onMessage(input)
+      } catch (error) {
+        onFatal(error instanceof Error ? error : new Error(String(error)))
+      }
+    },
+  })
+  return { stop: async () => void (await messages.close()) }
+}
+
+/** Reads a stream in order from `fromSequence` to `toSequence`, both included. */
+export async function* readStream(
+  nats: Nats,
+  stream: string,
+  fromSequence: number,
+  toSequence: number,
+): AsyncGenerator<InputMessage> {
+  if (toSequence < fromSequence) return
+  const consumer = await nats.js.consumers.get(stream, {
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: fromSequence,
+  })
+  const messages = await consumer.consume({ max_messages: 1_000 })
+  try {
+    for await (const message of messages) {
+      const input = inputMessageOf(message)
+      if (input.sequence <= toSequence) yield input
+      if (input.sequence >= toSequence || input.pending === 0) return
+    }
+  } finally {
+    await messages.close()
+  }
+}
+
+/** The durable pull consumer of a worker, made anew so that it delivers from `fromSequence` in order. */
+export async function createDurable(
+  nats: Nats,
+  stream: string,
+  name: string,
+  fromSequence: number,
+  onMessage: (message: JsMsg) => void,
+): Promise<ConsumerMessages> {
+  await nats.jsm.consumers.delete(stream, name).catch(() => undefined)
+  await nats.jsm.consumers.add(stream, {
+    durable_name: name,
+    ack_policy: AckPolicy.All,
+    ack_wait: 60_000_000_000,
+    max_deliver: -1,
+    max_ack_pending: 2_000,
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: Math.max(1, fromSequence),
+  })
+  const consumer = await nats.js.consumers.get(stream, name)
+  return consumer.consume({ max_messages: 500, callback: onMessage })
+}

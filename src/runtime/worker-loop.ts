@@ -1,0 +1,477 @@
+import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream'
+import { headers as createHeaders } from '@nats-io/transport-node'
+import { assert } from '../base/assert.ts'
+import { PipelineError, messageOf } from '../base/errors.ts'
+import type { Settings } from '../schemas/settings.ts'
+import { streamSpec, type WorkerSpec } from '../subjects/contract.ts'
+import { deadLetterSubject } from '../subjects/names.ts'
+import { AckedPublisher, wrongLastSequence } from './acks.ts'
+import { FencedWriter, lastSequenceOf, type Output } from './fenced-writer.ts'
+import { acquireLease, type Lease } from './lease.ts'
+import type { Log } from './log.ts'
+import type { Nats } from './nats.ts'
+import { isCovered, type Position, positionOf, positionZero, storedMessage } from './position.ts'
+import { createDurable, type InputMessage, inputMessageOf } from './reader.ts'
+
+/** A message that cannot be read: stored once in the DLQ before it is acknowledged. */
+export interface DeadLetter {
+  readonly message: InputMessage
+  readonly reason: string
+}
+
+/** What a batch leads to. */
+export interface Effects {
+  /** For the worker's own stream, in order. */
+  readonly outputs: readonly Output[]
+  readonly deadLetters?: readonly DeadLetter[]
+  /** Writes that may happen more than once; the batch is acknowledged after they have succeeded. */
+  readonly atLeastOnce?: readonly { readonly subject: string; readonly body: string }[]
+}
+
+/** The part of a worker that is its own: a fold from input messages to outputs, without a clock and without I/O. */
+export interface Fold {
+  /**
+   * Folds a batch in order. Called with an empty batch about every `tickMs` while nothing is waiting.
+   * A throw is a bug: the process exits and recovers.
+   */
+  handle(batch: readonly InputMessage[]): Effects
+  /** Outputs of these have been stored, in order. */
+  onStored?(outputs: readonly Output[]): void
+  /**
+   * Brings the state back from the worker's own outputs, up to `position`; the input is then read from the message
+   * after it. Without this method the input is folded from its start and what is stored already is not sent again.
+   */
+  recover?(position: Position, ownLastSequence: number): Promise<void>
+}
+
+export type LoopPhase = 'waiting' | 'recovering' | 'active' | 'stopped'
+
+/** What a loop can say about itself, for health and metrics. */
+export interface LoopState {
+  readonly phase: LoopPhase
+  /** Last input sequence all of whose outputs are stored. */
+  readonly settledSequence: number
+  /** When the stream stored the oldest message that is not settled, µs; undefined when none is known. */
+  readonly oldestPendingUs: number | undefined
+  readonly pendingOutputs: number
+  readonly blockedReason: string | undefined
+  readonly redelivered: number
+  readonly deadLetters: number
+  readonly batches: number
+  readonly lastStoredMs: number
+}
+
+interface Batch {
+  readonly lastMessage: JsMsg
+  readonly lastSequence: number
+  readonly firstTimeUs: number
+  waitingFor: number
+}
+
+/** Outputs on their way at most; beyond it the loop stops taking batches. */
+const pendingOutputsMax = 2_000
+
+/**
+ * The one loop all workers share: take over, recover, then pull, close a batch, fold, publish, and acknowledge in
+ * order once every output is stored. Batches overlap: the next is folded while the last one's outputs are on their way.
+ *
+ * The position is what the headers of the last own output say, never what the consumer says; acknowledgements only
+ * move the consumer's floor and may be lost.
+ */
+export class WorkerLoop {
+  readonly #nats: Nats
+  readonly #spec: WorkerSpec
+  readonly #fold: Fold
+  readonly #settings: Settings
+  readonly #log: Log
+  readonly #onFatal: (error: Error) => void
+  readonly #publisher: AckedPublisher
+  readonly #abort = new AbortController()
+  readonly #instance: string
+  readonly #tickMs: number
+  readonly #onBatch: ((size: number) => void) | undefined
+
+  #phase: LoopPhase = 'waiting'
+  #lease: Lease | undefined
+  #writer: FencedWriter | undefined
+  #messages: ConsumerMessages | undefined
+  #stored: Position = positionZero
+  /** Arrived and not folded yet, in order; from `#taken` on. */
+  #waiting: { message: JsMsg; input: InputMessage }[] = []
+  #taken = 0
+  #lastArrived = 0
+  #folded = 0
+  readonly #inFlight: Batch[] = []
+  #batchTimer: NodeJS.Timeout | undefined
+  #tickTimer: NodeJS.Timeout | undefined
+  #gapRetries = 0
+  #settled = 0
+  #redelivered = 0
+  #deadLetters = 0
+  #batches = 0
+  #lastStoredMs = 0
+  #idleWaiters: (() => void)[] = []
+
+  constructor(options: {
+    nats: Nats
+    spec: WorkerSpec
+    fold: Fold
+    settings: Settings
+    log: Log
+    publisher: AckedPublisher
+    instance: string
+    tickMs?: number
+    onFatal: (error: Error) => void
+    onBatch?: (size: number) => void
+  }) {
+    this.#nats = options.nats
+    this.#spec = options.spec
+    this.#fold = options.fold
+    this.#settings = options.settings
+    this.#log = options.log
+    this.#publisher = options.publisher
+    this.#instance = options.instance
+    this.#tickMs = options.tickMs ?? 100
+    this.#onBatch = options.onBatch
+    this.#onFatal = (error) => {
+      if (this.#phase === 'stopped') return
+      this.#phase = 'stopped'
+      options.onFatal(error)
+    }
+  }
+
+  state(): LoopState {
+    const first = this.#inFlight[0]?.firstTimeUs ?? this.#waiting[this.#taken]?.input.timeUs
+    return {
+      phase: this.#phase,
+      settledSequence: this.#settled,
+      oldestPendingUs: first,
+      pendingOutputs: this.#writer?.pending ?? 0,
+      blockedReason: this.#writer?.blockedReason,
+      redelivered: this.#redelivered,
+      deadLetters: this.#deadLetters,
+      batches: this.#batches,
+      lastStoredMs: this.#lastStoredMs,
+    }
+  }
+
+  /** Waits to become active, recovers, and starts to work. Resolves when the first message may be handled. */
+  async start(): Promise<void> {
+    const { input, output, name } = this.#spec
+    assert(input, `${name} has no input`)
+    this.#lease = await acquireLease(this.#nats, name, {
+      instance: this.#instance,
+      leaseMs: this.#settings.LEASE_MS,
+      log: this.#log,
+      signal: this.#abort.signal,
+      onWaiting: (holder) => this.#log.info({ worker: name, holder }, 'stand-by: another process is active'),
+      onLost: this.#onFatal,
+    })
+    this.#phase = 'recovering'
+    if (output) await this.#takeOver(output)
+    else await this.#readPosition()
+    const inputInfo = (await this.#nats.jsm.streams.info(input)).state
+    if (inputInfo.last_seq < this.#stored.inSeq)
+      throw new PipelineError(
+        'STREAM_REWOUND',
+        `${input} ends at ${inputInfo.last_seq}, but ${name} has already answered ${this.#stored.inSeq}: the stream was made anew behind its back. Restore it, or make it again with first_seq ${this.#stored.inSeq + 1}`,
+      )
+    this.#settled = this.#stored.inSeq
+    let fromSequence = Math.max(1, inputInfo.first_seq)
+    if (this.#fold.recover && this.#writer) {
+      await this.#fold.recover(this.#stored, this.#writer.storedSequence)
+      fromSequence = this.#stored.inSeq + 1
+    } else if (!output) fromSequence = this.#stored.inSeq + 1
+    this.#lastArrived = fromSequence - 1
+    this.#folded = fromSequence - 1
+    if (this.#folded >= this.#stored.inSeq) this.#phase = 'active'
+    await this.#consume()
+    this.#tickTimer = setInterval(() => this.#tick(), this.#tickMs)
+    this.#log.info({ worker: name, position: this.#stored.inSeq, from: fromSequence }, 'active')
+  }
+
+  /** Takes nothing new, waits until what was taken is stored and acknowledged, and gives the lease back. */
+  async stop(graceMs = 3_000): Promise<void> {
+    this.#abort.abort()
+    clearInterval(this.#tickTimer)
+    clearTimeout(this.#batchTimer)
+    await this.#messages?.close().catch(() => undefined)
+    const isFatal = this.#phase === 'stopped'
+    if (!isFatal && this.#inFlight.length > 0) {
+      const idle = new Promise<void>((resolve) => this.#idleWaiters.push(resolve))
+      await Promise.race([idle, new Promise((resolve) => setTimeout(resolve, graceMs).unref())])
+    }
+    this.#phase = 'stopped'
+    this.#writer?.close()
+    await this.#nats.connection.flush().catch(() => undefined)
+    await this.#lease?.release()
+  }
+
+  /** Reads the own position and publishes the epoch record; from then on no earlier process can write. */
+  async #takeOver(output: NonNullable<WorkerSpec['output']>): Promise<void> {
+    const spec = streamSpec(output)
+    const prefix = spec.ingestPrefix ?? ''
+    const { positionSubject } = this.#spec
+    assert(spec.epoch, `${output} has many writers`)
+    for (;;) {
+      const lastSequence = await lastSequenceOf(this.#nats.jsm, output)
+      const query = positionSubject === undefined ? { seq: lastSequence } : { last_by_subj: positionSubject }
+      const last = lastSequence === 0 ? null : await storedMessage(this.#nats.jsm, output, query)
+      this.#stored = last ? positionOf(last.header) : positionZero
+      if (lastSequence > 0 && !last && positionSubject === undefined)
+        throw new PipelineError('STREAM_GAP', `${output}: its last message (${lastSequence}) is gone`)
+      const headers = createHeaders()
+      headers.set('Nats-Expected-Last-Sequence', String(lastSequence))
+      headers.set('In-Seq', String(this.#stored.inSeq))
+      headers.set('In-Index', String(this.#stored.inIndex))
+      if (this.#stored.part !== undefined) headers.set('In-Part', this.#stored.part)
+      const ack = await this.#publisher.request(
+        prefix + spec.epoch.subject,
+        JSON.stringify({ epoch: lastSequence + 1, ...spec.epoch.rest }),
+        headers,
+      )
+      if (ack.outcome === 'stored') {
+        this.#writer = new FencedWriter({
+          nats: this.#nats,
+          publisher: this.#publisher,
+          stream: output,
+          lastSequence: ack.sequence,
+          log: this.#log,
+          onFatal: this.#onFatal,
+        })
+        return
+      }
+      // Unknown: if it was stored after all, the next one follows it. Refused: somebody wrote in between, or no room.
+      this.#log.warn({ output, ack }, 'epoch record not stored yet, trying again')
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      this.#abort.signal.throwIfAborted()
+    }
+  }
+
+  /** A worker without a stream of its own reads its position from its last output among those of others. */
+  async #readPosition(): Promise<void> {
+    const { writes, positionSubject } = this.#spec
+    for (const stream of positionSubject === undefined ? [] : writes) {
+      const last = await storedMessage(this.#nats.jsm, stream, { last_by_subj: positionSubject ?? '' })
+      if (last) this.#stored = positionOf(last.header)
+    }
+  }
+
+  async #consume(): Promise<void> {
+    const { input, name } = this.#spec
+    assert(input, `${name} has no input`)
+    this.#messages = await createDurable(this.#nats, input, name, this.#lastArrived + 1, (message) =>
+      this.#arrived(message),
+    )
+    void this.#watch(this.#messages)
+  }
+
+  /** A consumer that was deleted or lost is made again from where we are. */
+  async #watch(messages: ConsumerMessages): Promise<void> {
+    try {
+      for await (const status of messages.status()) {
+        if (this.#phase === 'stopped' || this.#abort.signal.aborted) return
+        if (status.type === 'consumer_deleted' || status.type === 'consumer_not_found') {
+          this.#log.warn({ worker: this.#spec.name, status: status.type }, 'consumer is gone, making it again')
+          await messages.close()
+          await this.#reconsume()
+          return
+        }
+      }
+    } catch (error) {
+      this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+    }
+  }
+
+  async #reconsume(): Promise<void> {
+    while (!this.#abort.signal.aborted && this.#phase !== 'stopped') {
+      try {
+        await this.#nats.whenConnected()
+        await this.#consume()
+        return
+      } catch (error) {
+        this.#log.warn({ worker: this.#spec.name, problem: messageOf(error) }, 'cannot make the consumer, trying again')
+        await new Promise((resolve) => setTimeout(resolve, 200))
+      }
+    }
+  }
+
+  #arrived(message: JsMsg): void {
+    if (this.#phase === 'stopped') return
+    const input = inputMessageOf(message)
+    if (input.sequence <= this.#lastArrived) {
+      this.#redelivered += 1
+      return
+    }
+    if (input.sequence !== this.#lastArrived + 1) {
+      void this.#gap(input.sequence)
+      return
+    }
+    this.#gapRetries = 0
+    this.#lastArrived = input.sequence
+    this.#waiting.push({ message, input })
+    this.#pump()
+  }
+
+  /** Messages are missing in between: read again from the first of them. */
+  async #gap(sequence: number): Promise<void> {
+    const messages = this.#messages
+    if (!messages) return
+    this.#messages = undefined
+    const { input } = this.#spec
+    this.#gapRetries += 1
+    if (this.#gapRetries > 3) {
+      this.#onFatal(
+        new PipelineError(
+          'STREAM_GAP',
+          `${input ?? ''}: ${this.#lastArrived + 1} to ${sequence - 1} are gone and were never answered; restore the stream`,
+        ),
+      )
+      return
+    }
+    this.#log.warn({ input, expected: this.#lastArrived + 1, got: sequence }, 'gap, reading again')
+    await messages.close()
+    await this.#reconsume()
+  }
+
+  /** Takes batches while there are messages and room for their outputs. */
+  #pump(): void {
+    const { BATCH_MAX: batchMax, BATCH_WAIT_MS: waitMs } = this.#settings
+    for (;;) {
+      const available = this.#waiting.length - this.#taken
+      if (available === 0 || (this.#writer?.pending ?? this.#inFlight.length) > pendingOutputsMax) return
+      const last = this.#waiting[this.#waiting.length - 1]
+      if (available < batchMax && last && last.input.pending > 0 && waitMs > 0) {
+        this.#batchTimer ??= setTimeout(() => {
+          this.#batchTimer = undefined
+          this.#take(Math.min(batchMax, this.#waiting.length - this.#taken))
+          this.#pump()
+        }, waitMs)
+        return
+      }
+      this.#take(Math.min(batchMax, available))
+    }
+  }
+
+  #take(size: number): void {
+    if (size === 0 || this.#phase === 'stopped') return
+    clearTimeout(this.#batchTimer)
+    this.#batchTimer = undefined
+    const entries = this.#waiting.slice(this.#taken, this.#taken + size)
+    this.#taken += size
+    if (this.#taken > 1_000 && this.#taken * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#taken)
+      this.#taken = 0
+    }
+    const first = entries[0]
+    const last = entries[size - 1]
+    assert(first && last, 'an empty batch')
+    this.#batches += 1
+    this.#onBatch?.(size)
+    const batch: Batch = {
+      lastMessage: last.message,
+      lastSequence: last.input.sequence,
+      firstTimeUs: first.input.timeUs,
+      waitingFor: 1,
+    }
+    this.#inFlight.push(batch)
+    this.#run(
+      entries.map(({ input }) => input),
+      batch,
+    )
+    this.#folded = last.input.sequence
+    if (this.#phase === 'recovering' && this.#folded >= this.#stored.inSeq) this.#phase = 'active'
+    this.#finish(batch)
+  }
+
+  #tick(): void {
+    const isIdle = this.#phase === 'active' && this.#waiting.length === this.#taken
+    if (isIdle && (this.#writer?.blockedReason === undefined || this.#writer.pending < pendingOutputsMax))
+      this.#run([], undefined)
+    this.#pump()
+  }
+
+  /** Folds and sends. `batch` counts what it must wait for. */
+  #run(messages: readonly InputMessage[], batch: Batch | undefined): void {
+    let effects: Effects
+    try {
+      effects = this.#fold.handle(messages)
+    } catch (error) {
+      this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+      return
+    }
+    const { outputs, deadLetters = [], atLeastOnce = [] } = effects
+    const done = () => {
+      this.#lastStoredMs = Date.now()
+      if (!batch) return
+      batch.waitingFor -= 1
+      this.#settle()
+    }
+    const fresh = batch ? outputs.filter(({ position }) => !isCovered(position, this.#stored)) : outputs
+    if (batch) batch.waitingFor += fresh.length + deadLetters.length + atLeastOnce.length
+    let left = fresh.length
+    for (const output of fresh) {
+      assert(this.#writer, `${this.#spec.name} has no stream of its own`)
+      this.#writer.write(output, () => {
+        left -= 1
+        if (left === 0) this.#fold.onStored?.(fresh)
+        done()
+      })
+    }
+    for (const letter of deadLetters) void this.#storeDeadLetter(letter).then(done, this.#onFatal)
+    const last = messages[messages.length - 1]
+    for (const { subject, body } of atLeastOnce)
+      void this.#storeUntilDone(subject, body, last?.sequence ?? this.#folded).then(done, this.#onFatal)
+  }
+
+  #finish(batch: Batch): void {
+    batch.waitingFor -= 1
+    this.#settle()
+  }
+
+  #settle(): void {
+    let last: Batch | undefined
+    while (this.#inFlight[0]?.waitingFor === 0) last = this.#inFlight.shift()
+    if (!last) return
+    this.#settled = Math.max(this.#settled, last.lastSequence)
+    last.lastMessage.ack()
+    if (this.#inFlight.length === 0) {
+      for (const resolve of this.#idleWaiters) resolve()
+      this.#idleWaiters = []
+    }
+    if (this.#waiting.length > this.#taken && !this.#abort.signal.aborted) this.#pump()
+  }
+
+  async #storeDeadLetter({ message, reason }: DeadLetter): Promise<void> {
+    const { name, input } = this.#spec
+    assert(input, `${name} has no input`)
+    const headers = createHeaders()
+    headers.set('Nats-Expected-Last-Subject-Sequence', '0')
+    headers.set('Reason', reason.replace(/[^\x20-\x7e]/g, '?'))
+    headers.set('Subject', message.subject)
+    headers.set('In-Seq', String(message.sequence))
+    const subject = deadLetterSubject(name, input, message.sequence)
+    for (;;) {
+      const ack = await this.#publisher.request(subject, message.data, headers)
+      // Refused for its sequence: it is there since an earlier life of this worker.
+      if (ack.outcome === 'stored' || (ack.outcome === 'refused' && ack.errCode === wrongLastSequence)) break
+      this.#log.warn({ subject, ack }, 'dead letter not stored yet, trying again')
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      if (this.#phase === 'stopped') throw new PipelineError('PUBLISH_UNRESOLVED', `${subject} is not stored`)
+    }
+    this.#deadLetters += 1
+  }
+
+  async #storeUntilDone(subject: string, body: string, inSeq: number): Promise<void> {
+    const headers = createHeaders()
+    headers.set('In-Seq', String(inSeq))
+    headers.set('In-Index', '0')
+    for (;;) {
+      const ack = await this.#publisher.request(subject, body, headers)
+      if (ack.outcome === 'stored') return
+      this.#log.warn({ subject, ack }, 'not stored yet, trying again')
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      if (this.#phase === 'stopped') throw new PipelineError('PUBLISH_UNRESOLVED', `${subject} is not stored`)
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import { Ajv } from 'ajv'
+import { Type, type Static } from 'typebox'
+
+const whole = (description: string, fallback: number, minimum = 0, maximum = 1e9) =>
+  Type.Integer({ description, default: fallback, minimum, maximum })
+const flag = (description: string, fallback: boolean) => Type.Boolean({ description, default: fallback })
+
+/**
+ * Every setting, by its environment variable (contract, section 4). Units are part of the name, or stated.
+ * Settings of parts that do not exist yet are not here.
+ */
+export const settingsSchema = Type.Object({
+  NATS_URL: Type.String({ description: 'NATS server to use; when set, none is started', default: '' }),
+  REDIS_URL: Type.String({ description: 'Redis or Valkey to use; when set, none is started', default: '' }),
+  HTTP_HOST: Type.String({ description: 'address the HTTP doors listen on', default: '127.0.0.1' }),
+  LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+    description: 'least level that is logged',
+    default: 'info',
+  }),
+  BATCH_MAX: whole('messages in a batch at most', 10, 1, 1_000),
+  BATCH_WAIT_MS: whole('time a batch stays open after its first message', 10, 0, 60_000),
+  ORDER_WAIT_MS: whole('how long a request waits for its stored report before it answers 202', 5_000, 1, 60_000),
+  DAY_END_UTC: Type.String({
+    description: 'time of day in UTC at which DAY orders expire, 00:01 to 24:00',
+    default: '24:00',
+    pattern: '^(([01]\\d|2[0-3]):[0-5]\\d|24:00)$',
+  }),
+  CLORDID_MEMORY: whole('orders of an account whose clOrdIds are remembered after they end', 100_000, 0, 2_000_000),
+  STARTING_CASH: Type.String({
+    description: 'cash every account starts with, in quote currency',
+    default: '0',
+    pattern: '^\\d+(\\.\\d{1,8})?$',
+  }),
+  CONNECTION_POOL_SIZE: whole('keep-alive sockets of a process', 50, 1, 10_000),
+  CACHE_ENABLED: flag('project positions and orders into Redis', true),
+  LAG_DEGRADED_MS: whole('age of the oldest unanswered message from which a worker is degraded', 2_000, 1),
+  LAG_UNHEALTHY_MS: whole('age of the oldest unanswered message from which a worker is unhealthy', 30_000, 1),
+  LEASE_MS: whole('silence of the active process after which a stand-by takes over', 2_000, 100, 60_000),
+  STREAMS_MAX_BYTES: whole('room of all streams together; 0: what the server and the disk allow', 0, 0, 2 ** 50),
+  STORAGE_REFUSE_PERCENT: whole('fill level of a stream of the chain at which new orders are refused', 85, 1, 95),
+})
+
+export type Settings = Readonly<Static<typeof settingsSchema>>
+
+export interface SettingProblem {
+  readonly name: string
+  readonly problem: string
+}
+
+const validate = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: true }).compile(settingsSchema)
+
+/** Reads the settings from an environment. All bad ones are reported at once; values are never repeated. */
+export function parseSettings(env: Readonly<Record<string, string | undefined>>): Settings | SettingProblem[] {
+  const settings: Record<string, unknown> = {}
+  for (const name of Object.keys(settingsSchema.properties)) {
+    const value = env[name]
+    if (value !== undefined && value !== '') settings[name] = value
+  }
+  if (validate(settings)) return Object.freeze(settings) as Settings
+  return (validate.errors ?? []).map((error) => ({
+    name: error.instancePath.slice(1),
+    problem:
+      error.keyword === 'enum'
+        ? `must be one of ${(error.params['allowedValues'] as string[]).join(' ')}`
+        : (error.message ?? 'is invalid'),
+  }))
+}
