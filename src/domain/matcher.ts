@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { assert, unreachable } from '../base/assert.ts'
 import { addProduct, textFromUnits } from '../base/decimal.ts'
-import type { OrdStatus } from '../schemas/enums.ts'
 import { orderIdOf, orderNumberOf, type ReportValue } from '../schemas/execution.ts'
 import type { Instrument, InstrumentDefinition } from '../schemas/instrument.ts'
 import type {
@@ -207,10 +206,10 @@ export class Matcher {
   #refuseClosed(execType: 'CancelRejected' | 'ReplaceRejected', record: CancelRecord | ReplaceRecord): void {
     const status = this.#ended.endingOf(record.target)
     const orderId = orderIdOf(record.target)
-    const { origClOrdId } = record
     const text = `order ${orderId} is not open${status === undefined ? '' : `: ${status}`}`
-    const echo = origClOrdId === undefined ? { orderId } : { orderId, origClOrdId }
-    this.#reports.push(echoReport(execType, status ?? 'Rejected', record, 'ORDER_CLOSED', text, echo))
+    this.#reports.push(
+      echoReport(execType, status ?? 'Rejected', record, record.origClOrdId, 'ORDER_CLOSED', text, { orderId }),
+    )
   }
 
   #massCancel(record: MassCancelRecord): void {
@@ -277,24 +276,19 @@ export class Matcher {
   #refuse(record: RejectRecord): void {
     const { kind, reason, text, echo } = record
     if (kind === 'new') {
-      this.#reports.push(echoReport('Rejected', 'Rejected', record, reason, text, echo))
+      this.#reports.push(echoReport('Rejected', 'Rejected', record, echo.origClOrdId, reason, text, echo))
       return
     }
     const execType = kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
     const target = kind === 'mass_cancel' || echo.orderId === undefined ? undefined : orderNumberOf(echo.orderId)
-    const named = target === undefined ? undefined : this.#open.get(target)
-    const foreign =
-      reason === 'ORDER_NOT_OWNED' ||
-      reason === 'ACCOUNT_MISMATCH' ||
-      (echo.account !== undefined && echo.account !== named?.account)
-    if (named && !foreign) {
-      const { status, leavesLots, clOrdId } = named
-      this.#reports.push(commandReport(execType, status, named, clOrdId, leavesLots, record, reason, text))
+    const order = target === undefined ? undefined : this.#open.get(target)
+    if (order && reason !== 'ORDER_NOT_OWNED' && reason !== 'ACCOUNT_MISMATCH') {
+      const { status, leavesLots, clOrdId } = order
+      this.#reports.push(commandReport(execType, status, order, clOrdId, leavesLots, record, reason, text))
       return
     }
-    const ending: OrdStatus | undefined =
-      reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
-    this.#reports.push(echoReport(execType, ending ?? 'Rejected', record, reason, text, echo))
+    const ending = reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
+    this.#reports.push(echoReport(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo))
   }
 }
 

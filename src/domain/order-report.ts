@@ -104,11 +104,11 @@ export function commandReport(
   reason?: RejectReason,
   text?: string,
 ): OrderReport {
-  const orig = command.clOrdId === undefined ? undefined : origClOrdId
+  const own = command.clOrdId
   // prettier-ignore
   return new OrderReport(
-    execType, ordStatus, order, command.clOrdId, orig, 0, 0, leavesLots, undefined, 0, reason, text, undefined,
-    command.traceparent,
+    execType, ordStatus, order, own ?? order.clOrdId, own === undefined ? undefined : origClOrdId, 0, 0, leavesLots,
+    undefined, 0, reason, text, undefined, command.traceparent,
   )
 }
 
@@ -117,13 +117,14 @@ export function echoReport(
   execType: ExecType,
   ordStatus: OrdStatus,
   command: RecordBase,
+  origClOrdId: string | undefined,
   reason: RejectReason,
   text: string,
   echo: CommandEcho,
 ): OrderReport {
   // prettier-ignore
   return new OrderReport(
-    execType, ordStatus, undefined, command.clOrdId, echo.origClOrdId, 0, 0, 0, undefined, 0, reason, text, echo,
+    execType, ordStatus, undefined, command.clOrdId, origClOrdId, 0, 0, 0, undefined, 0, reason, text, echo,
     command.traceparent,
   )
 }
