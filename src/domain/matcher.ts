@@ -138,8 +138,9 @@ export class Matcher {
     const book = this.#books.get(record.symbol)
     const limitTicks = record.ordType === 'LIMIT' ? record.priceTicks : record.protectionTicks
     assert(book !== undefined, 'an order needs a defined symbol')
-    assert(record.ordType === 'LIMIT' || record.ordType === 'MARKET', 'an ordType the matcher knows')
     assert(limitTicks !== undefined, 'a LIMIT has a price, a MARKET its protection')
+    assert(isPlain(record), 'LIMIT and MARKET orders without further instructions')
+    assert(this.#open.get(record.srcSeq) === undefined, 'an order number is used once')
     const order = new Order(record, book, limitTicks)
     const makers = book.opposite(order.side)
     if (order.postOnly && makers.meets(limitTicks)) {
@@ -290,6 +291,15 @@ export class Matcher {
     const ending = reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
     this.#reports.push(echoReport(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo))
   }
+}
+
+function isPlain({ ordType, displayLots, reduceOnly, stpMode }: NewRecord): boolean {
+  return (
+    (ordType === 'LIMIT' || ordType === 'MARKET') &&
+    displayLots === undefined &&
+    reduceOnly === undefined &&
+    (stpMode === undefined || stpMode === 'NONE')
+  )
 }
 
 function fill(order: Order, lots: number, ticks: number): void {
