@@ -1,4 +1,4 @@
-import { sides } from '../../src/schemas/enums.ts'
+import { sides, type Side } from '../../src/schemas/enums.ts'
 import type { RejectReason } from '../../src/schemas/reject-reasons.ts'
 import type { InstrumentDefinition } from '../../src/schemas/instrument.ts'
 import type { CommandEcho, CommandKind, NewRecord, RecordBase, RiskRecord } from '../../src/schemas/risk.ts'
@@ -33,8 +33,8 @@ function market(
 const markets: readonly Market[] = [
   market('PLAIN', ['0.01', '0.00000001', 8, '0.0008', '0.0012'], 2_500_000, 40),
   // Fees are quarters and eighths of the quote unit: many halves to round.
-  market('TIES', ['0.5', '1', 0, '0.25', '0.5'], 1_000, 9),
-  market('COARSE', ['25', '10', 2, '0', '0.001'], 400, 12),
+  market('TIES', ['0.5', '1', 0, '0.25', '0.5'], 3_000, 9),
+  market('COARSE', ['25', '10', 4, '0', '0.001'], 3_000, 12),
   // Both factors near 9e15: every sum and product leaves a double's whole numbers.
   market('WIDE', ['0.000001', '0.000000001', 12, '0.000000001', '0.000000003'], 9e15 - 2_000, 9e15),
 ]
@@ -47,6 +47,7 @@ const gateReasons: readonly RejectReason[] = [
   'ORDER_UNKNOWN',
   'ORDER_CLOSED',
   'ORDER_NOT_OWNED',
+  'ACCOUNT_MISMATCH',
   'DUPLICATE_CL_ORD_ID',
   'RISK_MAX_QUANTITY',
 ]
@@ -62,8 +63,11 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
   const pick = <T>(values: readonly T[]): T => values[below(values.length)] as T
   const chance = (probability: number) => random() < probability
 
-  const bandTicks = pick([2, 6, 25])
+  const bandTicks = pick([2, 6, 25, 600])
+  /** How far buys aim below the middle and sells above: the wider, the deeper the books. */
+  const apartTicks = pick([0, 1, bandTicks])
   const cancelShare = pick([0.08, 0.25, 0.4])
+  const massCancelShare = pick([0.0005, 0.005])
   const middles = new Map(markets.map(({ definition, middleTicks }) => [definition.symbol, middleTicks]))
   const orders: NewRecord[] = []
   const byNumber = new Map<number, NewRecord>()
@@ -73,10 +77,11 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
 
   const quantityLots = ({ quantityLotsMax }: Market) =>
     quantityLotsMax > 1e6 && chance(0.3) ? 1 + below(3) : 1 + below(quantityLotsMax)
-  const priceTicks = ({ definition }: Market) => {
+  const priceTicks = ({ definition }: Market, side: Side = pick(sides)) => {
     const middle = middles.get(definition.symbol) ?? 0
     if (chance(0.02)) middles.set(definition.symbol, middle + pick([-1, 1]))
-    return middle + below(2 * bandTicks + 1) - bandTicks
+    const aim = chance(0.1) ? 0 : side === 'BUY' ? -apartTicks : apartTicks
+    return middle + aim + below(2 * bandTicks + 1) - bandTicks
   }
   const recentOrder = () => orders[orders.length - 1 - below(Math.min(orders.length, pick([4, 40, 400])))]
   const target = () => {
@@ -108,12 +113,13 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
       quantityLots: quantityLots(instrument),
     } as const
     if (chance(0.15)) {
+      const opposite = common.side === 'BUY' ? 'SELL' : 'BUY'
       const timeInForce = pick(['GTC', 'IOC', 'FOK', 'DAY'] as const)
       const expiry = timeInForce === 'DAY' ? { expireUs: timeUs + 1e6 } : {}
-      return { ...common, ordType: 'MARKET', timeInForce, protectionTicks: priceTicks(instrument), ...expiry }
+      return { ...common, ordType: 'MARKET', timeInForce, protectionTicks: priceTicks(instrument, opposite), ...expiry }
     }
     const timeInForce = pick(['GTC', 'GTC', 'GTC', 'DAY', 'GTD', 'IOC', 'FOK'] as const)
-    const limit = { ...common, ordType: 'LIMIT', timeInForce, priceTicks: priceTicks(instrument) } as const
+    const limit = { ...common, ordType: 'LIMIT', timeInForce, priceTicks: priceTicks(instrument, common.side) } as const
     if (timeInForce === 'IOC' || timeInForce === 'FOK') return limit
     const expiry = timeInForce === 'GTC' ? {} : { expireUs: timeUs + 1e6 }
     return chance(0.15) ? { ...limit, ...expiry, postOnly: true } : { ...limit, ...expiry }
@@ -123,10 +129,15 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
     const number = target()
     const old = byNumber.get(number)
     const instrument = markets.find(({ definition }) => definition.symbol === old?.symbol) ?? pick(markets)
+    const oldLots = old?.quantityLots ?? 1
     const quantity = {
-      quantityLots: chance(0.5)
-        ? quantityLots(instrument)
-        : Math.min(9e15, Math.max(1, (old?.quantityLots ?? 1) + pick([-2, -1, 0, 1]))),
+      quantityLots: pick([
+        quantityLots(instrument),
+        1 + below(oldLots),
+        1 + below(3),
+        Math.min(9e15, oldLots + below(3)),
+        Math.max(1, oldLots - 1 - below(2)),
+      ]),
     }
     const change = pick([
       quantity,
@@ -164,7 +175,7 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
     ...base,
     srcSeq: chance(0.2) ? 0 : base.srcSeq,
     type: 'massCancel',
-    ...(chance(0.9) ? { account: pick([...accounts, 'nobody']) } : {}),
+    ...(chance(0.95) ? { account: pick([...accounts, 'nobody']) } : {}),
     ...(chance(0.6) ? { symbol: pick([...markets.map(({ definition }) => definition.symbol), 'UNSEEN']) } : {}),
     ...(chance(0.4) ? { side: pick(sides) } : {}),
   })
@@ -173,6 +184,14 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
     const dated = orders.slice(-200).filter(({ expireUs }) => expireUs !== undefined)
     return { ...base, srcSeq: 0, type: 'expire', target: dated.length > 0 ? pick(dated).srcSeq : target() }
   }
+
+  const limits = (base: RecordBase): RiskRecord => ({
+    ...base,
+    type: 'limits',
+    revision: base.cmdSeq,
+    key: 'account.bob',
+    limits: null,
+  })
 
   return Array.from({ length: count }, (_, index): RiskRecord => {
     timeUs += below(1_000)
@@ -183,22 +202,14 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
       ...(chance(0.6) ? { clOrdId: `c${index}` } : {}),
       ...(chance(0.1) ? { traceparent: `00-${index}-01` } : {}),
     }
-    const kind = random()
-    if (kind < cancelShare) return cancel(base)
-    if (kind < cancelShare + 0.12) return replace(base)
-    if (kind < cancelShare + 0.14) return reject(base)
-    if (kind < cancelShare + 0.145) return massCancel(base)
-    if (kind < cancelShare + 0.165) return expire({ cmdSeq: base.cmdSeq, srcSeq: 0, timeUs })
-    if (kind < cancelShare + 0.17)
-      return {
-        cmdSeq: base.cmdSeq,
-        srcSeq: 0,
-        timeUs,
-        type: 'limits',
-        revision: index,
-        key: 'account.bob',
-        limits: null,
-      }
+    let kind = random()
+    const among = (share: number) => (kind -= share) < 0
+    if (among(cancelShare)) return cancel(base)
+    if (among(0.12)) return replace(base)
+    if (among(0.02)) return reject(base)
+    if (among(massCancelShare)) return massCancel(base)
+    if (among(0.02)) return expire({ cmdSeq: base.cmdSeq, srcSeq: 0, timeUs })
+    if (among(0.005)) return limits({ cmdSeq: base.cmdSeq, srcSeq: 0, timeUs })
     const record = newOrder(base)
     orders.push(record)
     byNumber.set(record.srcSeq, record)

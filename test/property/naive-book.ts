@@ -29,6 +29,7 @@ export class NaiveBook {
   readonly #definitions = new Map<string, InstrumentDefinition>()
   /** How orders ended, by orderId. */
   readonly #ended = new Map<string, OrdStatus>()
+  readonly #lastTradeTicks = new Map<string, number>()
   #open: Order[] = []
   #entries = 0
 
@@ -36,7 +37,11 @@ export class NaiveBook {
     this.#definitions.set(definition.symbol, definition)
   }
 
-  /** Open orders, all symbols. */
+  /** Price of the symbol's last trade. */
+  lastTradeTicks(symbol: string): number | undefined {
+    return this.#lastTradeTicks.get(symbol)
+  }
+
   get openOrders(): number {
     return this.#open.length
   }
@@ -100,12 +105,13 @@ export class NaiveBook {
       entry: 0,
     }
     const counter = this.#counterOrders(order, limitTicks)
-    if (order.postOnly && counter.length > 0) return [this.#end(order, 'Rejected', { reason: 'ORDER_WOULD_TAKE' })]
+    if (order.postOnly && counter.length > 0)
+      return [this.#end(order, 'Rejected', { reason: 'ORDER_WOULD_TAKE', text: 'would take' })]
     const reports = [reportOf(order, 'New')]
     const available = counter.reduce((sum, maker) => sum + BigInt(maker.leavesLots), 0n)
     if (record.timeInForce === 'FOK' && available < BigInt(order.leavesLots))
       return [...reports, this.#end(order, 'Expired')]
-    reports.push(...this.#enter(order))
+    reports.push(...this.#enter(order, record))
     const mayRest = record.ordType === 'LIMIT' && record.timeInForce !== 'IOC'
     if (order.leavesLots > 0 && !mayRest) reports.push(this.#end(order, 'Expired'))
     return reports
@@ -117,7 +123,9 @@ export class NaiveBook {
     const quantityLots = record.quantityLots ?? order.quantityLots
     const priceTicks = record.priceTicks ?? order.limitTicks
     const fields = commandFields(order, record)
-    const refuse = (reason: RejectReason) => [reportOf(order, 'ReplaceRejected', { ...fields, reason })]
+    const refuse = (reason: RejectReason) => [
+      reportOf(order, 'ReplaceRejected', { ...fields, reason, text: 'refused' }),
+    ]
     if (quantityLots <= order.cumLots) return refuse('ORDER_QUANTITY_BELOW_FILLED')
     if (order.postOnly && this.#counterOrders(order, priceTicks).length > 0) return refuse('ORDER_WOULD_TAKE')
 
@@ -130,7 +138,7 @@ export class NaiveBook {
     const replaced = reportOf(order, 'Replaced', fields)
     if (keepsPriority) return [replaced]
     this.#open = this.#open.filter((other) => other !== order)
-    return [replaced, ...this.#enter(order)]
+    return [replaced, ...this.#enter(order, record)]
   }
 
   #massCancel(record: MassCancelRecord): ReportValue[] {
@@ -147,8 +155,8 @@ export class NaiveBook {
     const fields = { clOrdId, traceparent, reason, text, echo, origClOrdId: echo.origClOrdId }
     if (record.kind === 'new') return { ...withoutOrder('Rejected', 'Rejected'), ...fields }
     const execType = record.kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
-    if (record.kind === 'mass_cancel' || reason === 'ORDER_NOT_OWNED')
-      return { ...withoutOrder(execType, 'Rejected'), ...fields }
+    const notItsOwn = reason === 'ORDER_NOT_OWNED' || reason === 'ACCOUNT_MISMATCH'
+    if (record.kind === 'mass_cancel' || notItsOwn) return { ...withoutOrder(execType, 'Rejected'), ...fields }
     const order = this.#open.find(({ orderNumber }) => `o-${orderNumber}` === echo.orderId)
     if (order) return reportOf(order, execType, { ...commandFields(order, record), reason, text })
     const status = reason === 'ORDER_CLOSED' ? this.#ended.get(echo.orderId ?? '') : undefined
@@ -167,6 +175,7 @@ export class NaiveBook {
       origClOrdId: record.origClOrdId,
       traceparent: record.traceparent,
       reason: 'ORDER_CLOSED',
+      text: 'closed',
       echo: { orderId: `o-${target}` },
     }
   }
@@ -185,15 +194,13 @@ export class NaiveBook {
   }
 
   /** Trades as far as the limit allows; what is left goes to the end of its price. */
-  #enter(taker: Order): ReportValue[] {
+  #enter(taker: Order, { traceparent }: RiskRecord): ReportValue[] {
     const reports: ReportValue[] = []
     for (const maker of this.#counterOrders(taker, taker.limitTicks)) {
       if (taker.leavesLots === 0) break
       const lots = Math.min(taker.leavesLots, maker.leavesLots)
-      reports.push(
-        this.#fill(taker, lots, maker.limitTicks, 'TAKER'),
-        this.#fill(maker, lots, maker.limitTicks, 'MAKER'),
-      )
+      reports.push({ ...this.#fill(taker, lots, maker.limitTicks, 'TAKER'), traceparent })
+      reports.push(this.#fill(maker, lots, maker.limitTicks, 'MAKER'))
     }
     if (taker.leavesLots > 0) {
       taker.entry = this.#entries += 1
@@ -206,6 +213,7 @@ export class NaiveBook {
     order.leavesLots -= lots
     order.cumLots += lots
     order.cumCost += BigInt(lots) * BigInt(ticks)
+    this.#lastTradeTicks.set(order.symbol, ticks)
     const fee = this.#fee(order.symbol, lots, ticks, liquidity)
     const fields = { lastLots: lots, lastTicks: ticks, liquidity, fee }
     if (order.leavesLots > 0) return reportOf(order, 'Trade', fields)
