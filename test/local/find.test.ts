@@ -3,10 +3,12 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { natsCli, natsServer, valkeyServer } from '../../src/local/components.ts'
 import { findServer } from '../../src/local/find.ts'
+import { tempFolder } from './temp-folder.ts'
 
 /** Empty folders for PATH and cache, and a way to put programs there. */
 function machine(t: Test) {
-  const folder = t.testdir({ bin: {}, cache: {} })
+  const folder = tempFolder(t)
+  for (const name of ['bin', 'cache']) mkdirSync(join(folder, name))
   const calls = join(folder, 'calls')
   return {
     folder,

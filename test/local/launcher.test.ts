@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { tempFolder } from './temp-folder.ts'
 
 const launcher = new URL('../../trade2026', import.meta.url).pathname
 
@@ -23,7 +24,8 @@ async function start(command: string, args: string[], cwd: string, env: NodeJS.P
 
 /** A project whose command line prints its arguments, an old system Node, and an npm that brings the Node of this test. */
 function project(t: Test, npm = 'mkdir -p node_modules/node/bin && ln -s "$REAL_NODE" node_modules/node/bin/node') {
-  const folder = t.testdir({ home: {}, bin: {}, elsewhere: {} })
+  const folder = tempFolder(t)
+  for (const name of ['home', 'bin', 'elsewhere']) mkdirSync(join(folder, name))
   const dir = join(folder, 'project')
   const bin = join(folder, 'bin')
   mkdirSync(join(dir, 'src/cli'), { recursive: true })

@@ -12,9 +12,10 @@ import { isRunning, processId } from '../../src/local/process.ts'
 import { startNats } from '../../src/local/start-nats.ts'
 import { ask } from '../../src/local/start-server.ts'
 import { startValkey } from '../../src/local/start-valkey.ts'
+import { tempFolder } from './temp-folder.ts'
 
 void t.test('P1.16 nats-server, killed, comes back on its port and with its data', async (t) => {
-  const dataDir = t.testdir()
+  const dataDir = tempFolder(t)
   const restarted: number[] = []
   const server = await startNats({ dataDir, port: 0, onRestarted: (pid) => restarted.push(pid) })
   t.teardown(() => server.stop(5_000))
@@ -36,7 +37,7 @@ void t.test('P1.16 nats-server, killed, comes back on its port and with its data
 })
 
 void t.test('P1.03 valkey runs on the file of deploy/, in a folder with a blank in its name', async (t) => {
-  const server = await startValkey({ dataDir: join(t.testdir(), 'data folder'), port: 0 })
+  const server = await startValkey({ dataDir: join(tempFolder(t), 'data folder'), port: 0 })
   t.teardown(() => server.stop(5_000))
   const answer = await ask(server.port, 'CONFIG GET maxmemory*\r\nCONFIG GET tcp-*\r\nCONFIG GET save\r\nQUIT\r\n')
   for (const text of ['allkeys-lru', String(2 * 1024 ** 3), '511', '60']) t.match(answer, `\n${text}\r\n`)
@@ -55,8 +56,8 @@ void t.test('P1.04 a taken port is refused, naming who holds it', async (t) => {
     code: 'PORT_IN_USE',
     message: new RegExp(`port ${port} is in use by pid ${process.pid} \\(.*node.*\\): stop it, or`),
   }
-  await t.rejects(startNats({ dataDir: t.testdir(), port }), refusal)
-  await t.rejects(startValkey({ dataDir: t.testdir(), port }), refusal)
+  await t.rejects(startNats({ dataDir: tempFolder(t), port }), refusal)
+  await t.rejects(startValkey({ dataDir: tempFolder(t), port }), refusal)
   t.equal(await portHolder(await freePort()), undefined)
 })
 
@@ -79,7 +80,7 @@ void t.test('P1.04 a free port that somebody else was quicker to take is replace
 })
 
 void t.test('P1.03 a server that does not start is quoted', async (t) => {
-  const dataDir = t.testdir({ 'bad-server': '' })
+  const dataDir = tempFolder(t)
   const binary = join(dataDir, 'bad-server')
   writeFileSync(
     binary,
@@ -95,7 +96,7 @@ void t.test('P1.03 a server that does not start is quoted', async (t) => {
 void t.test(
   'P1.04 after a kill -9 of its owner a data folder can be used again, its servers ended first',
   async (t) => {
-    const dataDir = t.testdir()
+    const dataDir = tempFolder(t)
     const source = (file: string): string => JSON.stringify(new URL(`../../src/local/${file}`, import.meta.url).href)
     const owner = spawn(
       process.execPath,

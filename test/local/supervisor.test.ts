@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { isRunning, poll, processId } from '../../src/local/process.ts'
 import { supervise } from '../../src/local/supervisor.ts'
+import { tempFolder } from './temp-folder.ts'
 
 void t.test('P1.16 a process that dies is started again, and told so', async (t) => {
-  const logFile = join(t.testdir(), 'log')
+  const logFile = join(tempFolder(t), 'log')
   const restarted: number[] = []
   const exits: unknown[] = []
   const supervised = supervise({
@@ -65,7 +66,7 @@ void t.test('P1.16 a command that cannot be started is told as an exit', async (
 })
 
 void t.test('P1.16 stop kills what does not end by itself, with what it started', async (t) => {
-  const marker = join(t.testdir(), 'ready')
+  const marker = join(tempFolder(t), 'ready')
   const supervised = supervise({
     command: 'sh',
     args: [
