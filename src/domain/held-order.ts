@@ -1,0 +1,98 @@
+import type { Exact } from '../base/decimal.ts'
+import type { OrdType, TimeInForce } from '../schemas/enums.ts'
+import { larger, product } from './exact.ts'
+import type { Exposure } from './exposure.ts'
+
+/** A replace that has been passed on and not been answered; what is absent stays as it is. */
+export interface PendingReplace {
+  readonly cmdSeq: number
+  readonly clOrdId: string | undefined
+  readonly quantityLots: number | undefined
+  readonly priceTicks: number | undefined
+  readonly expireUs: number | undefined
+}
+
+/** An order that the gate let pass and whose end it has not seen. */
+export interface HeldOrder {
+  readonly orderNumber: number
+  /** Of its New record. */
+  readonly cmdSeq: number
+  readonly exposure: Exposure
+  readonly clOrdId: string | undefined
+  readonly buy: boolean
+  readonly ordType: OrdType
+  readonly timeInForce: TimeInForce
+  quantityLots: number
+  cumLots: number
+  /** Price, or protection price of a market order. */
+  holdTicks: number
+  expireUs: number | undefined
+  /** An expire record has been issued. */
+  expiring: boolean
+  pending: readonly PendingReplace[]
+  /** What this order adds to the holds of its exposure. */
+  heldLots: number
+  heldValue: Exact
+}
+
+export interface Hold {
+  readonly lots: number
+  /** In tick × lot. */
+  readonly value: Exact
+}
+
+interface Terms {
+  readonly lots: number
+  readonly ticks: number
+}
+
+/** Beyond this many possible terms the largest quantity at the largest price stands for all. */
+const termsMax = 8
+
+/** The terms the order may have once every pending replace is accepted or refused, those below others left out. */
+function possibleTerms(order: HeldOrder, pending: readonly PendingReplace[]): readonly Terms[] {
+  let possible: readonly Terms[] = [{ lots: order.quantityLots, ticks: order.holdTicks }]
+  for (const { quantityLots, priceTicks } of pending) {
+    const replaced = possible.map(({ lots, ticks }) => ({ lots: quantityLots ?? lots, ticks: priceTicks ?? ticks }))
+    const all = [...possible, ...replaced]
+    possible = all.filter((terms, at) => !all.some((other, otherAt) => isBelow(terms, other, otherAt < at)))
+    if (possible.length > termsMax)
+      possible = [{ lots: Math.max(...all.map(({ lots }) => lots)), ticks: Math.max(...all.map(({ ticks }) => ticks)) }]
+  }
+  return possible
+}
+
+function isBelow(terms: Terms, other: Terms, ofEqualsTheLater: boolean): boolean {
+  if (terms.lots === other.lots && terms.ticks === other.ticks) return ofEqualsTheLater
+  return terms.lots <= other.lots && terms.ticks <= other.ticks
+}
+
+/**
+ * What an order may still come to fill: leaves, and leaves × hold price. With replaces pending the larger of old and
+ * new, of each (FIX: a replace may be refused).
+ */
+export function holdOf(order: HeldOrder, pending: readonly PendingReplace[] = order.pending): Hold {
+  if (pending.length === 0) {
+    const lots = order.quantityLots - order.cumLots
+    return { lots, value: product(lots, order.holdTicks) }
+  }
+  let lots = 0
+  let value: Exact = 0
+  for (const terms of possibleTerms(order, pending)) {
+    const leavesLots = Math.max(0, terms.lots - order.cumLots)
+    lots = Math.max(lots, leavesLots)
+    value = larger(value, product(leavesLots, terms.ticks))
+  }
+  return { lots, value }
+}
+
+/**
+ * When the order expires: while replaces of its time are pending, the latest of the times it may have, since an expiry
+ * cannot be taken back. Undefined when it does not expire or that has been asked for.
+ */
+export function dueUsOf(order: HeldOrder): number | undefined {
+  if (order.expiring || order.expireUs === undefined) return undefined
+  let dueUs = order.expireUs
+  for (const { expireUs } of order.pending) if (expireUs !== undefined && expireUs > dueUs) dueUs = expireUs
+  return dueUs
+}
