@@ -113,6 +113,19 @@ function rangeOr<T>(scaled: bigint, unit: Unit, otherwise: T): T | 'range' {
   return units > BigInt(unitsMax) || units < -BigInt(unitsMax) ? 'range' : otherwise
 }
 
+/** The nearest whole count of units, for prices from outside; undefined when not a decimal or beyond ± 9e15 units. */
+export function nearestUnits(text: string, unit: Unit): number | undefined {
+  const decimal = parseDecimal(text)
+  if (!decimal || Math.abs(decimal.scale) > 40) return undefined
+  const shift = unit.scale - decimal.scale
+  const mantissa = BigInt(unit.mantissa)
+  const units =
+    shift >= 0
+      ? divideHalfEven(decimal.mantissa * pow10(shift), mantissa)
+      : divideHalfEven(decimal.mantissa, mantissa * pow10(-shift))
+  return units > BigInt(unitsMax) || units < -BigInt(unitsMax) ? undefined : Number(units)
+}
+
 /**
  * Counts in units a number that one of our own messages carries. JSON numbers of up to 15 digits survive a double, so
  * rounding gives back the exact count; longer ones arrive here as text (see `parseOwnJson`).

@@ -24,8 +24,17 @@ export interface Effects {
   /** For the worker's own stream, in order. */
   readonly outputs: readonly Output[]
   readonly deadLetters?: readonly DeadLetter[]
-  /** Writes that may happen more than once; the batch is acknowledged after they have succeeded. */
-  readonly atLeastOnce?: readonly { readonly subject: string; readonly body: string }[]
+  /** For streams with many writers; the batch is settled after they are stored. */
+  readonly atLeastOnce?: readonly RepeatableOutput[]
+}
+
+/** A message of a stream with many writers: it may be stored again after a crash. */
+export interface RepeatableOutput {
+  readonly subject: string
+  readonly body: string
+  readonly inSeq: number
+  /** Nats-Msg-Id: spares readers most repeats; nothing relies on it. */
+  readonly msgId: string
 }
 
 /** The part of a worker that is its own: a fold from input messages to outputs, without a clock and without I/O. */
@@ -33,8 +42,10 @@ export interface Fold {
   /**
    * Folds a batch in order. Called with an empty batch about every `tickMs` while nothing is waiting.
    * A throw is a bug: the process exits and recovers.
+   *
+   * @param isReplay everything that follows from the batch is stored already; its effects are dropped
    */
-  handle(batch: readonly InputMessage[]): Effects
+  handle(batch: readonly InputMessage[], isReplay: boolean): Effects
   /** Outputs of these have been stored, in order. */
   onStored?(outputs: readonly Output[]): void
   /**
@@ -70,6 +81,11 @@ interface Batch {
 
 /** Outputs on their way at most; beyond it the loop stops taking batches. */
 const pendingOutputsMax = 2_000
+/**
+ * A worker without a stream of its own has one batch on its way at a time; within it outputs may be stored in any
+ * order, so after a crash it reads again from this far before its last one. No batch is larger.
+ */
+const rereadMessages = 1_000
 
 /**
  * The one loop all workers share: take over, recover, then pull, close a batch, fold, publish, and acknowledge in
@@ -90,6 +106,8 @@ export class WorkerLoop {
   readonly #instance: string
   readonly #tickMs: number
   readonly #onBatch: ((size: number) => void) | undefined
+  readonly #onSettled: ((latencyMs: number) => void) | undefined
+  readonly #onActive: (() => void) | undefined
 
   #phase: LoopPhase = 'waiting'
   #lease: Lease | undefined
@@ -123,6 +141,10 @@ export class WorkerLoop {
     tickMs?: number
     onFatal: (error: Error) => void
     onBatch?: (size: number) => void
+    /** A batch is settled: how long its first message took, from the stream to the stored outputs. */
+    onSettled?: (latencyMs: number) => void
+    /** Recovery is over. */
+    onActive?: () => void
   }) {
     this.#nats = options.nats
     this.#spec = options.spec
@@ -133,6 +155,8 @@ export class WorkerLoop {
     this.#instance = options.instance
     this.#tickMs = options.tickMs ?? 100
     this.#onBatch = options.onBatch
+    this.#onSettled = options.onSettled
+    this.#onActive = options.onActive
     this.#onFatal = (error) => {
       if (this.#phase === 'stopped') return
       this.#phase = 'stopped'
@@ -181,10 +205,10 @@ export class WorkerLoop {
     if (this.#fold.recover && this.#writer) {
       await this.#fold.recover(this.#stored, this.#writer.storedSequence)
       fromSequence = this.#stored.inSeq + 1
-    } else if (!output) fromSequence = this.#stored.inSeq + 1
+    } else if (!output) fromSequence = Math.max(fromSequence, this.#stored.inSeq + 1 - rereadMessages)
     this.#lastArrived = fromSequence - 1
     this.#folded = fromSequence - 1
-    if (this.#folded >= this.#stored.inSeq) this.#phase = 'active'
+    if (this.#folded >= this.#stored.inSeq) this.#activate()
     await this.#consume()
     this.#tickTimer = setInterval(() => this.#tick(), this.#tickMs)
     this.#log.info({ worker: name, position: this.#stored.inSeq, from: fromSequence }, 'active')
@@ -339,18 +363,28 @@ export class WorkerLoop {
     const { BATCH_MAX: batchMax, BATCH_WAIT_MS: waitMs } = this.#settings
     for (;;) {
       const available = this.#waiting.length - this.#taken
-      if (available === 0 || (this.#writer?.pending ?? this.#inFlight.length) > pendingOutputsMax) return
+      if (available === 0 || !this.#hasRoom()) return
       const last = this.#waiting[this.#waiting.length - 1]
       if (available < batchMax && last && last.input.pending > 0 && waitMs > 0) {
         this.#batchTimer ??= setTimeout(() => {
           this.#batchTimer = undefined
-          this.#take(Math.min(batchMax, this.#waiting.length - this.#taken))
+          if (this.#hasRoom()) this.#take(Math.min(batchMax, this.#waiting.length - this.#taken))
           this.#pump()
         }, waitMs)
         return
       }
       this.#take(Math.min(batchMax, available))
     }
+  }
+
+  #activate(): void {
+    this.#phase = 'active'
+    this.#onActive?.()
+  }
+
+  #hasRoom(): boolean {
+    if (!this.#spec.output) return this.#inFlight.length === 0
+    return (this.#writer?.pending ?? 0) < pendingOutputsMax
   }
 
   #take(size: number): void {
@@ -380,14 +414,12 @@ export class WorkerLoop {
       batch,
     )
     this.#folded = last.input.sequence
-    if (this.#phase === 'recovering' && this.#folded >= this.#stored.inSeq) this.#phase = 'active'
+    if (this.#phase === 'recovering' && this.#folded >= this.#stored.inSeq) this.#activate()
     this.#finish(batch)
   }
 
   #tick(): void {
-    const isIdle = this.#phase === 'active' && this.#waiting.length === this.#taken
-    if (isIdle && (this.#writer?.blockedReason === undefined || this.#writer.pending < pendingOutputsMax))
-      this.#run([], undefined)
+    if (this.#phase === 'active' && this.#waiting.length === this.#taken && this.#hasRoom()) this.#run([], undefined)
     this.#pump()
   }
 
@@ -395,7 +427,8 @@ export class WorkerLoop {
   #run(messages: readonly InputMessage[], batch: Batch | undefined): void {
     let effects: Effects
     try {
-      effects = this.#fold.handle(messages)
+      const last = messages[messages.length - 1]
+      effects = this.#fold.handle(messages, last !== undefined && last.sequence < this.#stored.inSeq)
     } catch (error) {
       this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
       return
@@ -419,9 +452,7 @@ export class WorkerLoop {
       })
     }
     for (const letter of deadLetters) void this.#storeDeadLetter(letter).then(done, this.#onFatal)
-    const last = messages[messages.length - 1]
-    for (const { subject, body } of atLeastOnce)
-      void this.#storeUntilDone(subject, body, last?.sequence ?? this.#folded).then(done, this.#onFatal)
+    for (const output of atLeastOnce) void this.#storeUntilDone(output).then(done, this.#onFatal)
   }
 
   #finish(batch: Batch): void {
@@ -431,7 +462,10 @@ export class WorkerLoop {
 
   #settle(): void {
     let last: Batch | undefined
-    while (this.#inFlight[0]?.waitingFor === 0) last = this.#inFlight.shift()
+    while (this.#inFlight[0]?.waitingFor === 0) {
+      last = this.#inFlight.shift()
+      if (last && this.#phase === 'active') this.#onSettled?.(Math.max(0, Date.now() - last.firstTimeUs / 1_000))
+    }
     if (!last) return
     this.#settled = Math.max(this.#settled, last.lastSequence)
     last.lastMessage.ack()
@@ -462,8 +496,9 @@ export class WorkerLoop {
     this.#deadLetters += 1
   }
 
-  async #storeUntilDone(subject: string, body: string, inSeq: number): Promise<void> {
+  async #storeUntilDone({ subject, body, inSeq, msgId }: RepeatableOutput): Promise<void> {
     const headers = createHeaders()
+    headers.set('Nats-Msg-Id', msgId)
     headers.set('In-Seq', String(inSeq))
     headers.set('In-Index', '0')
     for (;;) {

@@ -8,7 +8,7 @@ import { ordTypes, sides, stpModes, timesInForce } from './enums.ts'
 import { orderNumberOf } from './execution.ts'
 import type { CommandEcho, CommandKind } from './risk.ts'
 
-const oneOf = <const T extends readonly string[]>(values: T) => Type.Enum([...values] as unknown as T)
+const oneOf = <T extends string>(values: readonly T[]) => Type.Unsafe<T>({ type: 'string', enum: [...values] })
 
 export const accountPattern = '^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$'
 export const symbolPattern = '^[A-Z0-9][A-Z0-9_-]{0,19}$'

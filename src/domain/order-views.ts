@@ -1,0 +1,145 @@
+import { assert } from '../base/assert.ts'
+import type { ExecutionMessage, ExecutionReport } from '../schemas/execution.ts'
+
+/** Status of an order as the HTTP door names it. */
+export type OrderViewStatus =
+  'PENDING_NEW' | 'NEW' | 'PARTIALLY_FILLED' | 'FILLED' | 'CANCELLED' | 'REJECTED' | 'RISK_REJECTED' | 'EXPIRED'
+
+/** What is known of an order from its reports. Numbers are the tokens of the reports. */
+export interface OrderView {
+  readonly orderId: string
+  readonly clOrdId?: string
+  readonly account?: string
+  readonly symbol?: string
+  readonly side?: string
+  readonly quantity?: number | string
+  readonly price?: number | string
+  readonly status: OrderViewStatus
+  readonly filledQuantity: number | string
+  readonly averagePrice?: number | string
+  readonly errorMessage?: string
+  /** The first order of this clOrdId, when this one was refused as its duplicate. */
+  readonly refOrderId?: string
+  /** EXECUTIONS sequence of the last report folded in. */
+  readonly asOf: number
+}
+
+export function isOpen(view: OrderView): boolean {
+  return view.status === 'NEW' || view.status === 'PARTIALLY_FILLED' || view.status === 'PENDING_NEW'
+}
+
+/**
+ * Folds EXECUTIONS into the latest state of orders: all open ones, and of those that have ended the last
+ * `endedMax`.
+ */
+export class OrderViews {
+  readonly #endedMax: number
+  readonly #open = new Map<string, OrderView>()
+  readonly #ended = new Map<string, OrderView>()
+  readonly #openByAccount = new Map<string, Set<string>>()
+
+  constructor(endedMax: number) {
+    this.#endedMax = endedMax
+  }
+
+  /** @returns the orders that changed, in the order of their reports, each once */
+  apply(sequence: number, message: ExecutionMessage): OrderView[] {
+    const changed = new Map<string, OrderView>()
+    for (const report of message.reports) {
+      const view = this.#fold(sequence, report)
+      if (view) changed.set(view.orderId, view)
+    }
+    return [...changed.values()]
+  }
+
+  get(orderId: string): OrderView | undefined {
+    return this.#open.get(orderId) ?? this.#ended.get(orderId)
+  }
+
+  openOf(account: string): OrderView[] {
+    return [...(this.#openByAccount.get(account) ?? [])].map((orderId) => {
+      const view = this.#open.get(orderId)
+      assert(view, `open order ${orderId} is missing`)
+      return view
+    })
+  }
+
+  /** Ended orders of an account that are still remembered; walks all of them. */
+  endedOf(account: string): OrderView[] {
+    return [...this.#ended.values()].filter((view) => view.account === account)
+  }
+
+  /** All open orders. */
+  open(): IterableIterator<OrderView> {
+    return this.#open.values()
+  }
+
+  get openCount(): number {
+    return this.#open.size
+  }
+
+  #fold(sequence: number, report: ExecutionReport): OrderView | undefined {
+    const { orderId, execType } = report
+    // A refused cancel or replace leaves its target as it is.
+    if (execType === 'CancelRejected' || execType === 'ReplaceRejected') return undefined
+    const view = viewOf(sequence, report)
+    if (isOpen(view)) {
+      this.#open.set(orderId, view)
+      if (view.account !== undefined) {
+        const own = this.#openByAccount.get(view.account)
+        if (own) own.add(orderId)
+        else this.#openByAccount.set(view.account, new Set([orderId]))
+      }
+      return view
+    }
+    this.#open.delete(orderId)
+    if (view.account !== undefined) {
+      const own = this.#openByAccount.get(view.account)
+      if (own?.delete(orderId) && own.size === 0) this.#openByAccount.delete(view.account)
+    }
+    this.#ended.set(orderId, view)
+    if (this.#ended.size > this.#endedMax) {
+      const oldest = this.#ended.keys().next()
+      if (!oldest.done) this.#ended.delete(oldest.value)
+    }
+    return view
+  }
+}
+
+/** Every report carries the complete state of its order, so that one report is enough. */
+function viewOf(sequence: number, report: ExecutionReport): OrderView {
+  return {
+    orderId: report.orderId,
+    ...(report.clOrdId === undefined ? {} : { clOrdId: report.clOrdId }),
+    ...(report.account === undefined ? {} : { account: report.account }),
+    ...(report.symbol === undefined ? {} : { symbol: report.symbol }),
+    ...(report.side === undefined ? {} : { side: report.side }),
+    ...(report.orderQty === undefined ? {} : { quantity: report.orderQty }),
+    ...(report.price === undefined ? {} : { price: report.price }),
+    status: statusOf(report),
+    filledQuantity: report.cumQty ?? 0,
+    ...(report.avgPx === undefined ? {} : { averagePrice: report.avgPx }),
+    ...(report.ordRejReason === undefined
+      ? {}
+      : { errorMessage: `${report.ordRejReason}${report.text === undefined ? '' : `: ${report.text}`}` }),
+    ...(report.refOrderId === undefined ? {} : { refOrderId: report.refOrderId }),
+    asOf: sequence,
+  }
+}
+
+function statusOf({ ordStatus, ordRejReason }: ExecutionReport): OrderViewStatus {
+  switch (ordStatus) {
+    case 'New':
+      return 'NEW'
+    case 'PartiallyFilled':
+      return 'PARTIALLY_FILLED'
+    case 'Filled':
+      return 'FILLED'
+    case 'Canceled':
+      return 'CANCELLED'
+    case 'Expired':
+      return 'EXPIRED'
+    case 'Rejected':
+      return ordRejReason?.startsWith('RISK_') ? 'RISK_REJECTED' : 'REJECTED'
+  }
+}

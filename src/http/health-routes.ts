@@ -1,0 +1,31 @@
+import fastify, { type FastifyInstance } from 'fastify'
+import type { HealthBody, HealthStatus } from '../schemas/health.ts'
+
+/** What a process serves about one of its workers. */
+export interface Served {
+  body(): HealthBody
+  readonly status: HealthStatus
+  readonly isReady: boolean
+  /** Prometheus text. */
+  metrics(): Promise<string>
+}
+
+/** Adds `/health` (200 while healthy or degraded, else 503), `/health/detailed`, `/live`, `/ready` and `/metrics`. */
+export function addHealthRoutes(app: FastifyInstance, served: Served): void {
+  const answer = (path: string, isGood: () => boolean) =>
+    app.get(path, async (_request, reply) => reply.code(isGood() ? 200 : 503).send(served.body()))
+  answer('/health', () => served.status !== 'unhealthy')
+  answer('/health/detailed', () => served.status !== 'unhealthy')
+  answer('/health/ready', () => served.isReady)
+  app.get('/health/live', () => ({ status: 'alive' }))
+  app.get('/metrics', async (_request, reply) =>
+    reply.type('text/plain; version=0.0.4; charset=utf-8').send(await served.metrics()),
+  )
+}
+
+/** The port of a worker that has no door of its own. */
+export function createWorkerHttp(served: Served): FastifyInstance {
+  const app = fastify({ logger: false, forceCloseConnections: true })
+  addHealthRoutes(app, served)
+  return app
+}

@@ -1,0 +1,62 @@
+import { Ajv, type ValidateFunction } from 'ajv'
+import { PipelineError, messageOf } from '../base/errors.ts'
+import { definitionOf, instrumentFrom, type InstrumentsConfig, instrumentsConfigSchema } from './instrument.ts'
+import { type LimitSet, type LimitsConfig, limitSetSchema, limitsConfigSchema } from './limits.ts'
+
+const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
+const validInstruments = ajv.compile<InstrumentsConfig>(instrumentsConfigSchema)
+const validLimits = ajv.compile<LimitsConfig>(limitsConfigSchema)
+const validLimitSet = ajv.compile<LimitSet>(limitSetSchema)
+
+/** @throws PipelineError CONFIG_INVALID naming every bad entry */
+export function parseInstruments(text: string, file: string): InstrumentsConfig {
+  const config = parse(text, file, validInstruments)
+  for (const symbol of [...Object.keys(config.instruments), 'DEFAULT']) {
+    const definition = definitionOf(config, symbol)
+    try {
+      if (definition) instrumentFrom(definition)
+    } catch (error) {
+      throw new PipelineError('CONFIG_INVALID', `${file}: ${messageOf(error)}`, { cause: error })
+    }
+  }
+  return config
+}
+
+/** @throws PipelineError CONFIG_INVALID naming every bad entry */
+export function parseLimits(text: string, file: string): LimitsConfig {
+  return parse(text, file, validLimits)
+}
+
+/** An entry of KV LIMITS; undefined when it is not one. */
+export function parseLimitSet(text: string): LimitSet | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return validLimitSet(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The entries with which config/limits.json seeds KV LIMITS. */
+export function limitEntries(config: LimitsConfig): [key: string, limits: LimitSet][] {
+  return [
+    ['default', config.default],
+    ...Object.entries(config.accounts).map(([name, limits]): [string, LimitSet] => [`account.${name}`, limits]),
+    ...Object.entries(config.symbols).map(([name, limits]): [string, LimitSet] => [`symbol.${name}`, limits]),
+  ]
+}
+
+function parse<T>(text: string, file: string, validate: ValidateFunction<T>): T {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new PipelineError('CONFIG_INVALID', `${file} is not JSON: ${messageOf(error)}`, { cause: error })
+  }
+  if (validate(value)) return value
+  const list = (validate.errors ?? []).map(
+    ({ instancePath, message, params }) =>
+      `${instancePath || '/'} ${message ?? 'is invalid'}${'additionalProperty' in params ? ` (${String(params['additionalProperty'])})` : ''}`,
+  )
+  throw new PipelineError('CONFIG_INVALID', `${file}: ${list.join('; ')}`)
+}

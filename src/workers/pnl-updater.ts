@@ -1,0 +1,141 @@
+/**
+ * reads       EXECUTIONS: fills; TICKS: prices for unrealised PnL
+ * writes      POSITIONS: latest state of each account and symbol, then the watermark; Redis: the same, set if newer
+ * state       positions, cost, PnL (src/domain/positions.ts), a function of EXECUTIONS; marks come from TICKS
+ * guarantees  each fill counts once; quantity, cash and fees sum to zero over all accounts
+ * crash       EXECUTIONS is folded again from its start; what the watermark covers is not sent again
+ */
+import { nearestUnits } from '../base/decimal.ts'
+import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
+import { OrderViews, type OrderView } from '../domain/order-views.ts'
+import { fillOf, type Portfolio } from '../domain/positions.ts'
+import { decodeExecution } from '../schemas/execution.ts'
+import type { Instrument } from '../schemas/instrument.ts'
+import { encodeAccountPosition, encodePosition, encodeWatermark, type PositionState } from '../schemas/position.ts'
+import type { Output } from '../runtime/fenced-writer.ts'
+import type { InputMessage } from '../runtime/reader.ts'
+import type { Effects, Fold } from '../runtime/worker-loop.ts'
+import { positionSubject, positionsWatermarkSubject } from '../subjects/names.ts'
+
+/** Where the latest positions and orders are projected to, after they are stored. */
+export interface Projection {
+  positions(encoded: readonly { account: string; symbol: string; json: string; asOf: number }[]): void
+  orders(views: readonly OrderView[]): void
+}
+
+export interface PnlUpdaterOptions {
+  readonly portfolio: Portfolio
+  readonly instrument: (symbol: string) => Instrument
+  readonly projection: Projection
+  /** How often positions follow the marks. */
+  readonly markIntervalMs: number
+  readonly nowMs: () => number
+}
+
+export interface PnlUpdater {
+  readonly fold: Fold
+  /** A tick of TICKS. */
+  mark(message: InputMessage): void
+  /** Everything the projection should hold, for when it has been lost. */
+  projectAll(): void
+}
+
+export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
+  const { portfolio, projection } = options
+  const orders = new OrderViews(0)
+  let asOf = 0
+  let refreshedMs = 0
+  /** Of the batches on their way, by the sequence of their watermark. */
+  const projected = new Map<number, OrderView[]>()
+
+  const changes = (): Effects => {
+    const { positions, accounts } = portfolio.takeChanged()
+    const position = { inSeq: asOf, inIndex: 0 }
+    const outputs: Output[] = positions.map((state) => ({
+      subject: `w.${positionSubject(state.account, state.symbol)}`,
+      body: encodePosition(state, asOf),
+      position,
+    }))
+    for (const account of accounts)
+      outputs.push({
+        subject: `w.${positionSubject(account.account)}`,
+        body: encodeAccountPosition(account, asOf),
+        position,
+      })
+    return { outputs }
+  }
+
+  const project = (states: Iterable<PositionState>, at: number) =>
+    projection.positions(
+      Array.from(states, (state) => ({
+        account: state.account,
+        symbol: state.symbol,
+        json: encodePosition(state, at),
+        asOf: at,
+      })),
+    )
+
+  const fold: Fold = {
+    handle: (batch, isReplay) => {
+      if (batch.length === 0) {
+        if (options.nowMs() - refreshedMs < options.markIntervalMs) return { outputs: [] }
+        refreshedMs = options.nowMs()
+        portfolio.refreshMarks()
+        return changes()
+      }
+      const views: OrderView[] = []
+      for (const { sequence, data } of batch) {
+        const message = decodeExecution(data)
+        const changed = orders.apply(sequence, message)
+        if (!isReplay) views.push(...changed)
+        for (const report of message.reports)
+          if (report.execType === 'Trade') {
+            const instrument = options.instrument(report.symbol ?? '')
+            portfolio.fill(fillOf(report, instrument), instrument)
+          }
+        asOf = sequence
+      }
+      const { outputs } = changes()
+      const watermark = {
+        subject: `w.${positionsWatermarkSubject}`,
+        body: encodeWatermark(asOf),
+        position: { inSeq: asOf, inIndex: 0 },
+      }
+      if (!isReplay) projected.set(asOf, views)
+      return { outputs: [...outputs, watermark] }
+    },
+
+    onStored: (outputs) => {
+      const last = outputs[outputs.length - 1]
+      if (!last) return
+      for (const [sequence, views] of projected) {
+        if (sequence > last.position.inSeq) break
+        projection.orders(views)
+        projected.delete(sequence)
+      }
+      projection.positions(
+        outputs.flatMap(({ subject, body, position }) => {
+          const [, , account, symbol] = subject.split('.')
+          return account === undefined || symbol === undefined
+            ? []
+            : [{ account, symbol, json: body, asOf: position.inSeq }]
+        }),
+      )
+    },
+  }
+
+  return {
+    fold,
+    mark: ({ data }) => {
+      const tick = parseOwnJson(textFromUtf8(data)) as { symbol?: unknown; price?: unknown }
+      if (typeof tick.symbol !== 'string' || (typeof tick.price !== 'number' && typeof tick.price !== 'string')) return
+      const instrument = options.instrument(tick.symbol)
+      const ticks = nearestUnits(String(tick.price), instrument.tick)
+      if (ticks !== undefined && ticks > 0) portfolio.mark(tick.symbol, ticks)
+    },
+    projectAll: () => {
+      for (const account of portfolio.accounts()) project(portfolio.positionsOf(account), asOf)
+      projection.orders([...orders.open()])
+    },
+  }
+}
