@@ -1,0 +1,79 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { exitCodes, PipelineError } from '../base/errors.ts'
+import { settingsFrom } from '../runtime/config.ts'
+import { createLog } from '../runtime/log.ts'
+import { isWorkerName, type WorkerName, workerSpecs } from '../subjects/contract.ts'
+import { startWorkerProcess } from './worker-process.ts'
+
+/** A drain that takes longer than this is cut short. */
+const stopTimeoutMs = 4_500
+
+export function addWorkerCommand(program: Command): void {
+  const names = workerSpecs.map(({ name }) => name).join(', ')
+  program
+    .command('worker')
+    .description('run one or more workers in this process, against the server at NATS_URL')
+    .argument('<names...>', `any of ${names}`)
+    .option('--port <[name=]port>', 'HTTP port of a worker; may be repeated', collectPort, {})
+    .option('--instance <name>', 'place of this process among its peers; keep it over restarts', `worker-${process.pid}`)
+    .option('--config-dir <folder>', 'folder with instruments.json and limits.json')
+    .option('--store-dir <folder>', "the server's store, when it is on this machine")
+    .action(runWorkers)
+}
+
+interface WorkerOptions {
+  readonly port: Readonly<Record<string, number>>
+  readonly instance: string
+  readonly configDir?: string
+  readonly storeDir?: string
+}
+
+function collectPort(value: string, previous: Record<string, number>): Record<string, number> {
+  const [, name = '', port = ''] = /^(?:([a-z-]+)=)?(\d+)$/.exec(value) ?? []
+  if (port === '' || Number(port) > 65_535) throw new InvalidArgumentError('say PORT or NAME=PORT')
+  return { ...previous, [name]: Number(port) }
+}
+
+async function runWorkers(names: string[], options: WorkerOptions): Promise<void> {
+  const workers = names.map((name): WorkerName => {
+    if (!isWorkerName(name))
+      throw new PipelineError('USAGE', `no worker ${name}; there are ${workerSpecs.map((spec) => spec.name).join(', ')}`)
+    return name
+  })
+  const settings = settingsFrom(process.env)
+  if (settings.NATS_URL === '')
+    throw new PipelineError('USAGE', 'set NATS_URL to the server, or use `trade2026 up`, which starts one')
+  const ports: Partial<Record<WorkerName, number>> = {}
+  for (const worker of workers) {
+    const port = options.port[worker] ?? (workers.length === 1 ? options.port[''] : undefined)
+    if (port !== undefined) ports[worker] = port
+  }
+  const log = createLog(names.join('+'), settings.LOG_LEVEL)
+  let running: { stop(): Promise<void> } | undefined
+  let ending = false
+  const end = (code: number) => {
+    if (ending) return
+    ending = true
+    setTimeout(() => process.exit(code), stopTimeoutMs)
+    void (running?.stop() ?? Promise.resolve()).finally(() => process.exit(code))
+  }
+  process.on('SIGTERM', () => end(exitCodes.ok))
+  process.on('SIGINT', () => end(exitCodes.interrupted))
+  // Under a supervisor: when it is gone, so are we.
+  process.on('disconnect', () => end(exitCodes.failed))
+  const started = await startWorkerProcess({
+    workers,
+    settings,
+    instance: options.instance,
+    ports,
+    ...(options.configDir === undefined ? {} : { configDir: options.configDir }),
+    ...(options.storeDir === undefined ? {} : { storeDir: options.storeDir }),
+    onFatal: (error) => {
+      // Crash-only: nothing is repaired in place; the next start recovers.
+      log.fatal({ code: error instanceof PipelineError ? error.code : undefined, stack: error.stack }, error.message)
+      process.exit(exitCodes.failed)
+    },
+  })
+  running = started
+  process.send?.({ event: 'started' })
+}
