@@ -279,11 +279,9 @@ export class Portfolio {
   /** SHA-256 of everything that follows from the fills alone: two folds of the same trades agree, whatever the marks. */
   stateHash(): string {
     const hash = createHash('sha256')
-    for (const [name, account] of sorted(this.#accounts)) {
-      hash.update(`${name} ${account.realizedPnl} ${account.fees} ${account.cash}\n`)
+    for (const [name, account] of sorted(this.#accounts))
       for (const [symbol, { quantityLots, cost, realizedPnl, fees }] of sorted(account.positions))
-        hash.update(`${symbol} ${quantityLots} ${cost} ${realizedPnl} ${fees}\n`)
-    }
+        hash.update(`${name} ${symbol} ${quantityLots} ${cost} ${realizedPnl} ${fees}\n`)
     return hash.digest('hex')
   }
 

@@ -226,6 +226,7 @@ void t.test('P1.12 equity, high-water mark and drawdown follow realised, fees an
   portfolio.fill(fill('BUY', 10, 10, 300_000_000), unit)
   t.hasStrict(totalsOf(portfolio), { fees: 3, cash: -103, equity: 197, highWaterMark: 200, drawdown: 3 })
   t.hasStrict(totalsOf(portfolio), { drawdownPercent: 1.5, openPositions: 1 })
+  t.hasStrict(totalsOf(portfolio, '_venue'), { fees: -3, cash: 3, equity: 3, highWaterMark: 3, drawdown: 0 })
   portfolio.mark('UNIT', 12)
   t.hasStrict(totalsOf(portfolio), { unrealizedPnl: 0, equity: 197 }, 'a mark is taken')
   portfolio.refreshMarks()
@@ -329,11 +330,11 @@ void t.test('P1.21 quantity, cash and fees sum to zero, and one side of a trade 
   t.end()
 })
 
-void t.test('P1.12 the state hash tells of fills, neither of marks nor of the order of accounts', (t) => {
-  const fills = [fill('BUY', 3, 10, 7), fill('SELL', 3, 10, 5, unit, 'b')]
+void t.test('P1.12 the state hash tells of fills, neither of marks nor of the order of accounts and symbols', (t) => {
+  const fills = [fill('BUY', 3, 10, 7), fill('SELL', 3, 10, 5, unit, 'b'), fill('BUY', 1, 10, 0, coin)]
   const folded = (list: readonly Fill[]) => {
     const portfolio = new Portfolio()
-    for (const each of list) portfolio.fill(each, unit)
+    for (const each of list) portfolio.fill(each, each.symbol === 'UNIT' ? unit : coin)
     return portfolio
   }
   const portfolio = folded(fills)
@@ -342,8 +343,10 @@ void t.test('P1.12 the state hash tells of fills, neither of marks nor of the or
   portfolio.refreshMarks()
   t.equal(portfolio.stateHash(), hash)
   t.equal(folded([...fills].reverse()).stateHash(), hash)
-  for (const [what, change] of Object.entries({ lots: 4, ticks: 11, fee: 8, account: 'c', side: 'SELL' }))
+  for (const [what, change] of Object.entries({ lots: 4, ticks: 11, fee: 8, account: 'A', side: 'SELL' }))
     t.not(folded([{ ...fill('BUY', 3, 10, 7), [what]: change }, ...fills.slice(1)]).stateHash(), hash, what)
+  const closedAt = (ticks: number) => folded([...fills, fill('SELL', 3, ticks)]).stateHash()
+  t.not(closedAt(12), closedAt(13), 'realised')
   t.end()
 })
 

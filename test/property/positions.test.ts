@@ -246,7 +246,7 @@ const step = fc.oneof(
 void t.test('P1.12 P1.21 positions are what exact rationals say, and quantity, cash and fees sum to zero', (t) => {
   const seen = { flips: 0, bigQuantities: 0, bigCosts: 0, flats: 0, drawdowns: 0 }
   const property = fc.property(
-    fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }),
+    fc.array(step, { minLength: 1, maxLength: 30, size: 'max' }),
     fc.constantFrom('0', '1000.5', '90000000000'),
     (steps, startingCashText) => {
       const startingCash = Fraction.of(startingCashText)
@@ -337,7 +337,7 @@ void t.test('P1.12 P1.21 positions are what exact rationals say, and quantity, c
       equal(replayed.stateHash(), portfolio.stateHash(), 'the hash, whatever the marks')
     },
   )
-  t.doesNotThrow(() => fc.assert(property, { numRuns: 200 }))
+  t.doesNotThrow(() => fc.assert(property, { numRuns: 150 }))
   for (const [what, times] of Object.entries(seen)) t.ok(times > 0, `the runs had ${what}`)
   t.end()
 })
@@ -356,6 +356,7 @@ void t.test('P1.12 arithmetic on exact whole numbers is that of bigint, in norma
   const positive = fc.oneof(
     fc.bigInt({ min: 2n, max: 20n }),
     fc.bigInt({ min: 2n, max: 2n ** 30n }),
+    fc.bigInt({ min: 2n, max: 2n ** 52n }),
     fc.bigInt({ min: 2n, max: 2n ** 60n }),
   )
   const property = fc.property(whole, whole, positive, positive, (a, b, first, second) => {
