@@ -331,7 +331,7 @@ void t.test('P1.21 quantity, cash and fees sum to zero, and one side of a trade 
 })
 
 void t.test('P1.12 the state hash tells of fills, neither of marks nor of the order of accounts and symbols', (t) => {
-  const fills = [fill('BUY', 3, 10, 7), fill('SELL', 3, 10, 5, unit, 'b'), fill('BUY', 1, 10, 0, coin)]
+  const fills = [fill('BUY', 3, 10, 7), fill('SELL', 3, 10, 5, unit, 'b'), fill('BUY', 1, 10, 0, coin, 'b')]
   const folded = (list: readonly Fill[]) => {
     const portfolio = new Portfolio()
     for (const each of list) portfolio.fill(each, each.symbol === 'UNIT' ? unit : coin)
