@@ -13,11 +13,14 @@ export interface InputMessage {
   /** Messages that the server still holds back for this reader. */
   readonly pending: number
   readonly traceparent: string | undefined
+  /** Of EXECUTIONS: sequence in ORDERS of the command it answers; 0 if the gate issued it. */
+  readonly srcSeq: number | undefined
 }
 
 export function inputMessageOf(message: JsMsg): InputMessage {
   const { streamSequence, pending } = message.info
   const traceparent = message.headers?.get(headerNames.traceparent)
+  const srcSeq = message.headers?.get(headerNames.srcSeq)
   return {
     sequence: streamSequence,
     subject: message.subject,
@@ -26,6 +29,7 @@ export function inputMessageOf(message: JsMsg): InputMessage {
     data: message.data,
     pending,
     traceparent: traceparent === '' ? undefined : traceparent,
+    srcSeq: srcSeq === undefined || srcSeq === '' ? undefined : Number(srcSeq),
   }
 }
 
