@@ -3,6 +3,7 @@ import { assert, unreachable } from '../base/assert.ts'
 import { addProduct, textFromUnits } from '../base/decimal.ts'
 import { orderIdOf, orderNumberOf, type ReportValue } from '../schemas/execution.ts'
 import type { Instrument, InstrumentDefinition } from '../schemas/instrument.ts'
+import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type {
   CancelRecord,
   ExpireRecord,
@@ -28,7 +29,6 @@ export class Matcher {
   readonly #books = new Map<string, OrderBook>()
   readonly #open = new OpenOrders()
   readonly #ended = new EndedOrders()
-  #reports: OrderReport[] = []
 
   /**
    * Makes a symbol known, or changes its fees or collar from now on.
@@ -46,32 +46,24 @@ export class Matcher {
    * @throws BugError when the record contradicts the state, as the gate never lets through
    */
   apply(record: RiskRecord): readonly ReportValue[] {
-    this.#reports = []
     switch (record.type) {
       case 'new':
-        this.#accept(record)
-        break
+        return this.#accept(record)
       case 'cancel':
-        this.#cancel(record)
-        break
+        return this.#cancel(record)
       case 'replace':
-        this.#replace(record)
-        break
+        return this.#replace(record)
       case 'massCancel':
-        this.#massCancel(record)
-        break
+        return this.#massCancel(record)
       case 'reject':
-        this.#refuse(record)
-        break
+        return [this.#refuse(record)]
       case 'expire':
-        this.#expire(record)
-        break
+        return this.#expire(record)
       case 'limits':
-        break
+        return []
       default:
-        unreachable(record)
+        return unreachable(record)
     }
-    return this.#reports
   }
 
   /** @returns undefined unless the order is open */
@@ -134,37 +126,36 @@ export class Matcher {
     assert(this.#open.size === resting, 'an open order rests')
   }
 
-  #accept(record: NewRecord): void {
+  #accept(record: NewRecord): OrderReport[] {
     const book = this.#books.get(record.symbol)
     const limitTicks = record.ordType === 'LIMIT' ? record.priceTicks : record.protectionTicks
     assert(book !== undefined, 'an order needs a defined symbol')
     assert(limitTicks !== undefined, 'a LIMIT has a price, a MARKET its protection')
     assert(isPlain(record), 'LIMIT and MARKET orders without further instructions')
-    assert(this.#open.get(record.srcSeq) === undefined, 'an order number is used once')
     const order = new Order(record, book, limitTicks)
     const makers = book.opposite(order.side)
     if (order.postOnly && makers.meets(limitTicks)) {
       const text = wouldTakeText(order, limitTicks)
-      this.#reports.push(commandReport('Rejected', 'Rejected', order, undefined, 0, record, 'ORDER_WOULD_TAKE', text))
-      return
+      return [commandReport('Rejected', 'Rejected', order, undefined, 0, record, 'ORDER_WOULD_TAKE', text)]
     }
     const { traceparent } = record
-    this.#reports.push(orderReport('New', 'New', order, order.leavesLots, traceparent))
+    const reports = [orderReport('New', 'New', order, order.leavesLots, traceparent)]
     if (order.timeInForce !== 'FOK' || makers.holds(order.leavesLots, limitTicks))
-      this.#match(order, makers, traceparent)
+      this.#match(order, makers, traceparent, reports)
     if (order.leavesLots === 0) {
       this.#ended.remember(order.orderNumber, 'Filled')
     } else if (order.ordType === 'MARKET' || order.timeInForce === 'IOC' || order.timeInForce === 'FOK') {
       this.#ended.remember(order.orderNumber, 'Expired')
-      this.#reports.push(orderReport('Expired', 'Expired', order, 0, traceparent))
+      reports.push(orderReport('Expired', 'Expired', order, 0, traceparent))
     } else {
       this.#open.add(order)
       book.ownSide(order.side).at(limitTicks).append(order)
     }
+    return reports
   }
 
   /** Trades with the best makers, oldest first, up to the taker's limit. */
-  #match(taker: Order, makers: PriceLevels, traceparent: string | undefined): void {
+  #match(taker: Order, makers: PriceLevels, traceparent: string | undefined, reports: OrderReport[]): void {
     const { book } = taker
     const rankMin = makers.sign * taker.limitTicks
     let level = makers.best
@@ -176,7 +167,7 @@ export class Matcher {
       fill(taker, lots, ticks)
       level.reduce(maker, lots)
       fill(maker, lots, ticks)
-      this.#reports.push(
+      reports.push(
         tradeReport(taker, lots, ticks, 'TAKER', feeAt(lots, ticks, book.takerFee), traceparent),
         tradeReport(maker, lots, ticks, 'MAKER', feeAt(lots, ticks, book.makerFee), undefined),
       )
@@ -186,78 +177,68 @@ export class Matcher {
     }
   }
 
-  /** Ends an order that rests. */
+  /** Ends an order that is open. */
   #close(order: Order, ending: Ending): void {
     order.level?.remove(order)
     this.#open.remove(order)
     this.#ended.remember(order.orderNumber, ending)
   }
 
-  #cancel(record: CancelRecord): void {
+  #cancel(record: CancelRecord): OrderReport[] {
     const order = this.#open.get(record.target)
-    if (order) this.#cancelOrder(order, record)
-    else this.#refuseClosed('CancelRejected', record)
+    return [order ? this.#cancelOrder(order, record) : this.#refuseClosed('CancelRejected', record)]
   }
 
-  #cancelOrder(order: Order, command: CancelRecord | MassCancelRecord): void {
+  #cancelOrder(order: Order, command: CancelRecord | MassCancelRecord): OrderReport {
     this.#close(order, 'Canceled')
-    this.#reports.push(commandReport('Canceled', 'Canceled', order, order.clOrdId, 0, command))
+    return commandReport('Canceled', 'Canceled', order, order.clOrdId, 0, command)
   }
 
-  #refuseClosed(execType: 'CancelRejected' | 'ReplaceRejected', record: CancelRecord | ReplaceRecord): void {
+  #refuseClosed(execType: 'CancelRejected' | 'ReplaceRejected', record: CancelRecord | ReplaceRecord): OrderReport {
     const status = this.#ended.endingOf(record.target)
     const orderId = orderIdOf(record.target)
     const text = `order ${orderId} is not open${status === undefined ? '' : `: ${status}`}`
-    this.#reports.push(
-      echoReport(execType, status ?? 'Rejected', record, record.origClOrdId, 'ORDER_CLOSED', text, { orderId }),
-    )
+    const echo = { orderId }
+    return echoReport(execType, status ?? 'Rejected', record, record.origClOrdId, 'ORDER_CLOSED', text, echo)
   }
 
-  #massCancel(record: MassCancelRecord): void {
+  #massCancel(record: MassCancelRecord): OrderReport[] {
     const { account, symbol, side } = record
-    const book = symbol === undefined ? undefined : this.#books.get(symbol)
     const candidates =
       account !== undefined
         ? this.#open.ofAccount(account)
-        : symbol === undefined
-          ? this.#open.values()
-          : (book?.orders() ?? [])
-    const met = Array.from(candidates).filter(
-      (order) => (symbol === undefined || order.symbol === symbol) && (side === undefined || order.side === side),
-    )
-    met.sort((a, b) => a.orderNumber - b.orderNumber)
-    for (const order of met) this.#cancelOrder(order, record)
+        : symbol !== undefined
+          ? (this.#books.get(symbol)?.orders() ?? [])
+          : this.#open.values()
+    return Array.from(candidates)
+      .filter((order) => (symbol ?? order.symbol) === order.symbol && (side ?? order.side) === order.side)
+      .sort((a, b) => a.orderNumber - b.orderNumber)
+      .map((order) => this.#cancelOrder(order, record))
   }
 
-  #expire(record: ExpireRecord): void {
+  #expire(record: ExpireRecord): OrderReport[] {
     const order = this.#open.get(record.target)
-    if (!order) return
+    if (!order) return []
     this.#close(order, 'Expired')
-    this.#reports.push(orderReport('Expired', 'Expired', order, 0, record.traceparent))
+    return [orderReport('Expired', 'Expired', order, 0, record.traceparent)]
   }
 
-  #replace(record: ReplaceRecord): void {
+  #replace(record: ReplaceRecord): OrderReport[] {
     const order = this.#open.get(record.target)
-    if (!order) {
-      this.#refuseClosed('ReplaceRejected', record)
-      return
-    }
+    if (!order) return [this.#refuseClosed('ReplaceRejected', record)]
     const { book, clOrdId } = order
     const quantityLots = record.quantityLots ?? order.quantityLots
     const priceTicks = record.priceTicks ?? order.limitTicks
     const makers = book.opposite(order.side)
-    const belowFilled = quantityLots <= order.cumLots
-    if (belowFilled || (order.postOnly && makers.meets(priceTicks))) {
-      const { lot } = book.instrument
-      const reason = belowFilled ? 'ORDER_QUANTITY_BELOW_FILLED' : 'ORDER_WOULD_TAKE'
-      const text = belowFilled
-        ? `quantity ${textFromUnits(quantityLots, lot)} must be more than the ${textFromUnits(order.cumLots, lot)} filled`
-        : wouldTakeText(order, priceTicks)
-      this.#reports.push(
-        commandReport('ReplaceRejected', order.status, order, clOrdId, order.leavesLots, record, reason, text),
-      )
-      return
+    const refused = (reason: RejectReason, text: string) => [
+      commandReport('ReplaceRejected', order.status, order, clOrdId, order.leavesLots, record, reason, text),
+    ]
+    if (quantityLots <= order.cumLots) {
+      const [total, filled] = [quantityLots, order.cumLots].map((lots) => textFromUnits(lots, book.instrument.lot))
+      return refused('ORDER_QUANTITY_BELOW_FILLED', `quantity ${total} must be more than the ${filled} filled`)
     }
+    if (order.postOnly && makers.meets(priceTicks)) return refused('ORDER_WOULD_TAKE', wouldTakeText(order, priceTicks))
+
     const keepsPriority = quantityLots < order.quantityLots && priceTicks === order.limitTicks
     if (keepsPriority) order.level?.reduce(order, order.quantityLots - quantityLots)
     else order.level?.remove(order)
@@ -266,30 +247,25 @@ export class Matcher {
     order.priceTicks = order.limitTicks = priceTicks
     order.clOrdId = record.clOrdId ?? clOrdId
     order.expireUs = record.expireUs ?? order.expireUs
-    this.#reports.push(commandReport('Replaced', order.status, order, clOrdId, order.leavesLots, record))
-    if (keepsPriority) return
-    this.#match(order, makers, record.traceparent)
+    const reports = [commandReport('Replaced', order.status, order, clOrdId, order.leavesLots, record)]
+    if (keepsPriority) return reports
+    this.#match(order, makers, record.traceparent, reports)
     if (order.leavesLots === 0) this.#close(order, 'Filled')
     else book.ownSide(order.side).at(priceTicks).append(order)
+    return reports
   }
 
   /** Reports what the gate refused, with the order it names where that is open and the sender's to know. */
-  #refuse(record: RejectRecord): void {
+  #refuse(record: RejectRecord): OrderReport {
     const { kind, reason, text, echo } = record
-    if (kind === 'new') {
-      this.#reports.push(echoReport('Rejected', 'Rejected', record, echo.origClOrdId, reason, text, echo))
-      return
-    }
+    if (kind === 'new') return echoReport('Rejected', 'Rejected', record, echo.origClOrdId, reason, text, echo)
     const execType = kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
     const target = kind === 'mass_cancel' || echo.orderId === undefined ? undefined : orderNumberOf(echo.orderId)
     const order = target === undefined ? undefined : this.#open.get(target)
-    if (order && reason !== 'ORDER_NOT_OWNED' && reason !== 'ACCOUNT_MISMATCH') {
-      const { status, leavesLots, clOrdId } = order
-      this.#reports.push(commandReport(execType, status, order, clOrdId, leavesLots, record, reason, text))
-      return
-    }
+    if (order && reason !== 'ORDER_NOT_OWNED' && reason !== 'ACCOUNT_MISMATCH')
+      return commandReport(execType, order.status, order, order.clOrdId, order.leavesLots, record, reason, text)
     const ending = reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
-    this.#reports.push(echoReport(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo))
+    return echoReport(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo)
   }
 }
 

@@ -28,8 +28,11 @@ export class OpenOrders {
     for (let order = this.#byAccount.get(account)?.oldest; order; order = order.newerOfAccount) yield order
   }
 
+  /** @throws BugError when the number is that of an open order */
   add(order: Order): void {
+    const { size } = this.#byNumber
     this.#byNumber.set(order.orderNumber, order)
+    assert(this.#byNumber.size > size, 'an order number is used once')
     let own = this.#byAccount.get(order.account)
     if (!own) this.#byAccount.set(order.account, (own = new AccountOrders()))
     order.olderOfAccount = own.newest

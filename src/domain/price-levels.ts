@@ -61,19 +61,27 @@ function plus(sum: Exact, lots: number): Exact {
   return total <= Number.MAX_SAFE_INTEGER ? Number(total) : total
 }
 
-/** Levels in a chunk: moving at most so many references keeps an insertion cheap however many levels there are. */
+/** Levels in a chunk: moving at most so many keeps an insertion cheap however many levels there are. */
 const chunkMax = 128
 
+/** Neighbouring levels by ascending rank. The ranks stand in an array of their own: a search touches little memory. */
+interface Chunk {
+  readonly ranks: number[]
+  readonly levels: PriceLevel[]
+}
+
 /**
- * The price levels of one side, best last, in chunks of a sorted array: near the best, where most things happen,
+ * The price levels of one side: a sorted array, best last, cut into chunks. Near the best, where most things happen,
  * an insertion or removal moves next to nothing.
  */
 export class PriceLevels {
   /** 1 for bids, −1 for asks. */
   readonly sign: 1 | -1
   best: PriceLevel | undefined = undefined
-  /** Ascending rank; only a sole chunk may be empty. */
-  readonly #chunks: PriceLevel[][] = [[]]
+  /** Only a sole chunk may be empty. */
+  readonly #chunks: Chunk[] = [{ ranks: [], levels: [] }]
+  /** No rank of a chunk is below its floor, and all of the chunk before are. */
+  readonly #floors: number[] = [-Infinity]
 
   constructor(sign: 1 | -1) {
     this.sign = sign
@@ -81,7 +89,7 @@ export class PriceLevels {
 
   /** Best first. The side must not change meanwhile. */
   *[Symbol.iterator](): Generator<PriceLevel> {
-    for (let at = this.#chunks.length - 1; at >= 0; at -= 1) yield* (this.#chunks[at] ?? []).toReversed()
+    for (let at = this.#chunks.length - 1; at >= 0; at -= 1) yield* (this.#chunks[at] as Chunk).levels.toReversed()
   }
 
   /** Whether an order of the other side with this limit would trade. */
@@ -105,40 +113,38 @@ export class PriceLevels {
     const rank = this.sign * ticks
     if (this.best?.rank === rank) return this.best
     const chunkAt = this.#chunkAt(rank)
-    const chunk = this.#chunks[chunkAt] as PriceLevel[]
-    const index = indexIn(chunk, rank)
-    const found = chunk[index]
-    if (found?.rank === rank) return found
+    const { ranks, levels } = this.#chunks[chunkAt] as Chunk
+    const index = countBelow(ranks, rank)
+    if (ranks[index] === rank) return levels[index] as PriceLevel
     const level = new PriceLevel(ticks, rank, this)
     if (!this.best || rank > this.best.rank) this.best = level
-    chunk.push(level)
-    for (let to = chunk.length - 1; to > index; to -= 1) chunk[to] = chunk[to - 1] as PriceLevel
-    chunk[index] = level
-    if (chunk.length > chunkMax) this.#chunks.splice(chunkAt + 1, 0, chunk.splice(chunkMax / 2))
+    insertAt(ranks, index, rank)
+    insertAt(levels, index, level)
+    if (ranks.length > chunkMax) {
+      const middle = chunkMax / 2
+      this.#floors.splice(chunkAt + 1, 0, ranks[middle] as number)
+      this.#chunks.splice(chunkAt + 1, 0, { ranks: ranks.splice(middle), levels: levels.splice(middle) })
+    }
     return level
   }
 
   remove(level: PriceLevel): void {
-    const chunkAt = level === this.best ? this.#chunks.length - 1 : this.#chunkAt(level.rank)
-    const chunk = this.#chunks[chunkAt] as PriceLevel[]
-    if (level !== this.best)
-      for (let to = indexIn(chunk, level.rank); to < chunk.length - 1; to += 1) chunk[to] = chunk[to + 1] as PriceLevel
-    chunk.pop()
-    if (chunk.length === 0 && this.#chunks.length > 1) this.#chunks.splice(chunkAt, 1)
-    if (level === this.best) this.best = this.#chunks.at(-1)?.at(-1)
+    const chunkAt = this.#chunkAt(level.rank)
+    const { ranks, levels } = this.#chunks[chunkAt] as Chunk
+    const index = countBelow(ranks, level.rank)
+    removeAt(ranks, index)
+    removeAt(levels, index)
+    if (ranks.length === 0 && this.#chunks.length > 1) {
+      this.#chunks.splice(chunkAt, 1)
+      this.#floors.splice(chunkAt, 1)
+      this.#floors[0] = -Infinity
+    }
+    if (level === this.best) this.best = this.#chunks.at(-1)?.levels.at(-1)
   }
 
-  /** The last chunk whose first rank is not above `rank`, else the first. */
   #chunkAt(rank: number): number {
-    let low = 0
-    let high = this.#chunks.length - 1
-    if (((this.#chunks[high] as PriceLevel[])[0]?.rank ?? rank) <= rank) return high
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if (((this.#chunks[middle] as PriceLevel[])[0] as PriceLevel).rank <= rank) low = middle
-      else high = middle - 1
-    }
-    return low
+    const last = this.#floors.length - 1
+    return rank >= (this.#floors[last] as number) ? last : countBelow(this.#floors, rank + 1) - 1
   }
 
   /** @throws BugError */
@@ -161,26 +167,42 @@ export class PriceLevels {
       better = level
     }
     assert((better === undefined) === (this.best === undefined), 'no best level without levels')
-    assert(
-      this.#chunks.length === 1 || this.#chunks.every((chunk) => chunk.length > 0 && chunk.length <= chunkMax),
-      'chunks are bounded and not empty',
-    )
+    assert(this.#floors.length === this.#chunks.length && this.#floors[0] === -Infinity, 'each chunk has a floor')
+    this.#chunks.forEach(({ ranks, levels }, at) => {
+      assert(ranks.length > 0 || this.#chunks.length === 1, 'a chunk is not empty')
+      assert(ranks.length <= chunkMax && ranks.length === levels.length, 'a chunk is bounded')
+      const [floor = 0, ceiling = Infinity] = this.#floors.slice(at, at + 2)
+      for (const [index, rank] of ranks.entries())
+        assert(rank === levels[index]?.rank && rank >= floor && rank < ceiling, 'a chunk keeps to its floor')
+    })
   }
 }
 
-/** The number of levels of a chunk below `rank`; searched from the best, where most orders arrive. */
-function indexIn(chunk: readonly PriceLevel[], rank: number): number {
-  let high = chunk.length
+/** The number of sorted values below `value`; searched from the end, where most orders arrive. */
+function countBelow(values: readonly number[], value: number): number {
+  let high = values.length
   let low = high - 1
-  for (let step = 1; low >= 0 && (chunk[low] as PriceLevel).rank >= rank; step *= 2) {
+  for (let step = 1; low >= 0 && (values[low] as number) >= value; step *= 2) {
     high = low
     low -= step
   }
   low = low < 0 ? 0 : low + 1
   while (low < high) {
     const middle = (low + high) >> 1
-    if ((chunk[middle] as PriceLevel).rank < rank) low = middle + 1
+    if ((values[middle] as number) < value) low = middle + 1
     else high = middle
   }
   return low
+}
+
+/** For the few elements behind the index, faster than `splice`. */
+function insertAt<T>(values: T[], index: number, value: T): void {
+  values.push(value)
+  for (let to = values.length - 1; to > index; to -= 1) values[to] = values[to - 1] as T
+  values[index] = value
+}
+
+function removeAt(values: unknown[], index: number): void {
+  for (let to = index; to < values.length - 1; to += 1) values[to] = values[to + 1]
+  values.pop()
 }
