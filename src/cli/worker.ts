@@ -15,7 +15,11 @@ export function addWorkerCommand(program: Command): void {
     .description('run one or more workers in this process, against the server at NATS_URL')
     .argument('<names...>', `any of ${names}`)
     .option('--port <[name=]port>', 'HTTP port of a worker; may be repeated', collectPort, {})
-    .option('--instance <name>', 'place of this process among its peers; keep it over restarts', `worker-${process.pid}`)
+    .option(
+      '--instance <name>',
+      'place of this process among its peers; keep it over restarts',
+      `worker-${process.pid}`,
+    )
     .option('--config-dir <folder>', 'folder with instruments.json and limits.json')
     .option('--store-dir <folder>', "the server's store, when it is on this machine")
     .action(runWorkers)
@@ -37,7 +41,10 @@ function collectPort(value: string, previous: Record<string, number>): Record<st
 async function runWorkers(names: string[], options: WorkerOptions): Promise<void> {
   const workers = names.map((name): WorkerName => {
     if (!isWorkerName(name))
-      throw new PipelineError('USAGE', `no worker ${name}; there are ${workerSpecs.map((spec) => spec.name).join(', ')}`)
+      throw new PipelineError(
+        'USAGE',
+        `no worker ${name}; there are ${workerSpecs.map((spec) => spec.name).join(', ')}`,
+      )
     return name
   })
   const settings = settingsFrom(process.env)
