@@ -12,14 +12,14 @@ export class EndedOrders {
   readonly #endings = new Uint8Array(slots)
 
   remember(orderNumber: number, ending: Ending): void {
-    const slot = orderNumber % slots
+    const slot = orderNumber & (slots - 1)
     this.#orderNumbers[slot] = orderNumber
     this.#endings[slot] = endings.indexOf(ending)
   }
 
   /** @returns undefined when the order is not, or no longer, remembered */
   endingOf(orderNumber: number): Ending | undefined {
-    const slot = orderNumber % slots
+    const slot = orderNumber & (slots - 1)
     return this.#orderNumbers[slot] === orderNumber ? endings[this.#endings[slot] as number] : undefined
   }
 

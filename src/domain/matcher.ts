@@ -209,7 +209,7 @@ export class Matcher {
         ? this.#open.ofAccount(account)
         : symbol !== undefined
           ? (this.#books.get(symbol)?.orders() ?? [])
-          : this.#open.values()
+          : this.#open
     return Array.from(candidates)
       .filter((order) => (symbol ?? order.symbol) === order.symbol && (side ?? order.side) === order.side)
       .sort((a, b) => a.orderNumber - b.orderNumber)

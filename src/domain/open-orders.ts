@@ -7,21 +7,33 @@ class AccountOrders {
   newest: Order | undefined = undefined
 }
 
-/** All open orders, by number and by account. */
+const bucketsMin = 1_024
+
+/**
+ * All open orders, by number and by account.
+ *
+ * The table by number is our own and hashes to the low bits: numbers ascend, so what is recent lies together in memory
+ * however many orders are open (a Map scatters).
+ */
 export class OpenOrders {
-  readonly #byNumber = new Map<number, Order>()
+  #size = 0
+  /** The first order of each bucket; 2^n buckets, at least as many as orders. */
+  #buckets = new Array<Order | undefined>(bucketsMin).fill(undefined)
   readonly #byAccount = new Map<string, AccountOrders>()
 
   get size(): number {
-    return this.#byNumber.size
+    return this.#size
   }
 
   get(orderNumber: number): Order | undefined {
-    return this.#byNumber.get(orderNumber)
+    let order = this.#buckets[orderNumber & (this.#buckets.length - 1)]
+    while (order !== undefined && order.orderNumber !== orderNumber) order = order.nextInBucket
+    return order
   }
 
-  values(): Iterable<Order> {
-    return this.#byNumber.values()
+  /** All, in no particular order. */
+  *[Symbol.iterator](): Generator<Order> {
+    for (const first of this.#buckets) for (let order = first; order; order = order.nextInBucket) yield order
   }
 
   *ofAccount(account: string): Generator<Order> {
@@ -30,9 +42,9 @@ export class OpenOrders {
 
   /** @throws BugError when the number is that of an open order */
   add(order: Order): void {
-    const { size } = this.#byNumber
-    this.#byNumber.set(order.orderNumber, order)
-    assert(this.#byNumber.size > size, 'an order number is used once')
+    this.#size += 1
+    if (this.#size > this.#buckets.length) this.#grow()
+    this.#insert(order)
     let own = this.#byAccount.get(order.account)
     if (!own) this.#byAccount.set(order.account, (own = new AccountOrders()))
     order.olderOfAccount = own.newest
@@ -42,7 +54,16 @@ export class OpenOrders {
   }
 
   remove(order: Order): void {
-    this.#byNumber.delete(order.orderNumber)
+    this.#size -= 1
+    const bucket = order.orderNumber & (this.#buckets.length - 1)
+    const first = this.#buckets[bucket] as Order
+    if (first === order) this.#buckets[bucket] = order.nextInBucket
+    else {
+      let previous = first
+      while (previous.nextInBucket !== order) previous = previous.nextInBucket as Order
+      previous.nextInBucket = order.nextInBucket
+    }
+    order.nextInBucket = undefined
     const { olderOfAccount: older, newerOfAccount: newer } = order
     order.olderOfAccount = order.newerOfAccount = undefined
     if (older && newer) {
@@ -58,6 +79,21 @@ export class OpenOrders {
     if (!older && !newer) this.#byAccount.delete(order.account)
   }
 
+  #insert(order: Order): void {
+    const bucket = order.orderNumber & (this.#buckets.length - 1)
+    const first = this.#buckets[bucket]
+    for (let other = first; other; other = other.nextInBucket)
+      assert(other.orderNumber !== order.orderNumber, 'an order number is used once')
+    order.nextInBucket = first
+    this.#buckets[bucket] = order
+  }
+
+  #grow(): void {
+    const orders = [...this]
+    this.#buckets = new Array<Order | undefined>(2 * this.#buckets.length).fill(undefined)
+    for (const order of orders) this.#insert(order)
+  }
+
   /** @throws BugError */
   checkInvariants(): void {
     let count = 0
@@ -65,12 +101,12 @@ export class OpenOrders {
       let older: Order | undefined
       for (const order of this.ofAccount(account)) {
         assert(order.account === account && order.olderOfAccount === older, 'orders of an account are linked both ways')
-        assert(this.#byNumber.get(order.orderNumber) === order, 'an order of an account is known by its number')
+        assert(this.get(order.orderNumber) === order, 'an order of an account is known by its number')
         older = order
         count += 1
       }
       assert(older !== undefined && own.newest === older, 'an account is not empty and knows its newest order')
     }
-    assert(count === this.#byNumber.size, 'every open order belongs to an account')
+    assert(count === this.#size && count === Array.from(this).length, 'every open order belongs to an account')
   }
 }

@@ -34,7 +34,8 @@ export class Order implements OrderTerms {
   level: PriceLevel | undefined = undefined
   before: Order | undefined = undefined
   after: Order | undefined = undefined
-  /** Neighbours among the open orders of its account. */
+  /** Set while it is open: links of `OpenOrders`. */
+  nextInBucket: Order | undefined = undefined
   olderOfAccount: Order | undefined = undefined
   newerOfAccount: Order | undefined = undefined
 
