@@ -1,7 +1,7 @@
 import type { Exact } from '../base/decimal.ts'
 import { pow10 } from '../base/decimal.ts'
 import type { Instrument } from '../schemas/instrument.ts'
-import { difference, larger, magnitude, product, sum } from './exact.ts'
+import { add, magnitude, multiply, subtract } from './money.ts'
 
 /** What the gate knows of one symbol. */
 export class Market {
@@ -24,15 +24,19 @@ export class Market {
   }
 }
 
+export function larger(a: Exact, b: Exact): Exact {
+  return a > b ? a : b
+}
+
 /** max(|P·m + B|, |P·m − S|) in tick × lot: what an account may come to hold in a symbol (CME GC2). */
 export function worstGross(positionLots: Exact, markTicks: number, buyValue: Exact, sellValue: Exact): Exact {
-  const marked = product(positionLots, markTicks)
-  return larger(magnitude(sum(marked, buyValue)), magnitude(difference(marked, sellValue)))
+  const marked = multiply(positionLots, markTicks)
+  return larger(magnitude(add(marked, buyValue)), magnitude(subtract(marked, sellValue)))
 }
 
 /** max(|position + Σ buy leaves|, |position − Σ sell leaves|) in lots (TT). */
 export function worstPosition(positionLots: Exact, buyLots: Exact, sellLots: Exact): Exact {
-  return larger(magnitude(sum(positionLots, buyLots)), magnitude(difference(positionLots, sellLots)))
+  return larger(magnitude(add(positionLots, buyLots)), magnitude(subtract(positionLots, sellLots)))
 }
 
 /** Position and holds of one account in one symbol, as far as EXECUTIONS has been seen. */
@@ -60,18 +64,18 @@ export class Exposure {
   /** Adds to (or, negative, takes from) the holds of a side. */
   hold(buy: boolean, lots: number, value: Exact): void {
     if (buy) {
-      this.buyLots = sum(this.buyLots, lots)
-      this.buyValue = sum(this.buyValue, value)
+      this.buyLots = add(this.buyLots, lots)
+      this.buyValue = add(this.buyValue, value)
     } else {
-      this.sellLots = sum(this.sellLots, lots)
-      this.sellValue = sum(this.sellValue, value)
+      this.sellLots = add(this.sellLots, lots)
+      this.sellValue = add(this.sellValue, value)
     }
     this.#grossStale = true
   }
 
   /** Books a fill: signed lots at a price. */
   fill(lots: number, ticks: number): void {
-    this.positionLots = sum(this.positionLots, lots)
+    this.positionLots = add(this.positionLots, lots)
     this.market.lastTicks = ticks
     this.#grossStale = true
   }

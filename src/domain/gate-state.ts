@@ -7,7 +7,7 @@ import { definitionOf, instrumentFrom, type Instrument, type InstrumentsConfig }
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { NewRecord, RejectRecord, ReplaceRecord, RiskMessage, RiskRecord } from '../schemas/risk.ts'
 import { ClOrdIds } from './cl-ord-ids.ts'
-import { difference, sum } from './exact.ts'
+import { add, subtract } from './money.ts'
 import { Expiries } from './expiries.ts'
 import { AccountExposure, Exposure, Market } from './exposure.ts'
 import { dueUsOf, holdOf, type HeldOrder, type PendingReplace } from './held-order.ts'
@@ -213,10 +213,13 @@ export class GateState {
   #applyReject({ srcSeq, kind, reason, clOrdId, echo }: RejectRecord): void {
     if (echo.account === undefined) return
     if (kind === 'new' && !unreadReasons.has(reason)) this.owners.add(srcSeq, echo.account)
-    if ((kind === 'new' || kind === 'replace') && clOrdId !== undefined && !namelessReasons.has(reason)) {
-      const target = echo.orderId === undefined ? undefined : orderNumberOf(echo.orderId)
-      this.clOrdIds.add(echo.account, clOrdId, target ?? srcSeq)
-    }
+    const names = (kind === 'new' || kind === 'replace') && !namelessReasons.has(reason)
+    // Refused before its name was looked at, a command may name what is named already.
+    if (!names || clOrdId === undefined || this.clOrdIds.find(echo.account, clOrdId) !== undefined) return
+    const target = echo.orderId === undefined ? undefined : orderNumberOf(echo.orderId)
+    // A name must never lead to an order of somebody else, or to one yet to come.
+    const isOwn = target !== undefined && this.ownerOf(target) === echo.account
+    this.clOrdIds.add(echo.account, clOrdId, isOwn ? target : srcSeq)
   }
 
   /** Folds one message of EXECUTIONS, in stream order. */
@@ -290,7 +293,7 @@ export class GateState {
 
   #setHold(order: HeldOrder): void {
     const { lots, value } = holdOf(order)
-    order.exposure.hold(order.buy, lots - order.heldLots, difference(value, order.heldValue))
+    order.exposure.hold(order.buy, lots - order.heldLots, subtract(value, order.heldValue))
     order.heldLots = lots
     order.heldValue = value
   }
@@ -314,20 +317,20 @@ export class GateState {
   /** SHA-256 of everything that later records may depend on. */
   hash(): string {
     const hash = createHash('sha256')
-    const add = (...values: readonly unknown[]) =>
+    const put = (...values: readonly unknown[]) =>
       hash.update(
         `${JSON.stringify(values, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}\n`,
       )
-    add(this.cmdSeq, this.timeUs, this.executionsSeq, this.limitsRevision, this.rules.entries())
-    for (const { instrument, lastTicks } of this.markets.values()) add(instrument.definition, lastTicks)
+    put(this.cmdSeq, this.timeUs, this.executionsSeq, this.limitsRevision, this.rules.entries())
+    for (const { instrument, lastTicks } of this.markets.values()) put(instrument.definition, lastTicks)
     for (const { name, openOrders, bySymbol } of this.#accounts.values()) {
-      add(name, openOrders)
+      put(name, openOrders)
       for (const [symbol, { positionLots, buyLots, buyValue, sellLots, sellValue, openOrders: open }] of bySymbol)
-        add(symbol, positionLots, buyLots, buyValue, sellLots, sellValue, open)
+        put(symbol, positionLots, buyLots, buyValue, sellLots, sellValue, open)
     }
     for (const { exposure, ...order } of this.orders.values())
-      add(exposure.account.name, exposure.market.instrument.symbol, order)
-    add([...this.#replaces.keys()])
+      put(exposure.account.name, exposure.market.instrument.symbol, order)
+    put([...this.#replaces.keys()])
     for (const name of this.clOrdIds.entries()) hash.update(name)
     for (const owner of this.owners.entries()) hash.update(owner)
     return hash.digest('hex')
@@ -345,11 +348,11 @@ export class GateState {
       assert(order.cumLots < order.quantityLots, `order ${order.orderNumber}: nothing left to fill`)
       const total = sums.get(order.exposure) ?? { buyLots: 0, buyValue: 0, sellLots: 0, sellValue: 0, open: 0 }
       if (order.buy) {
-        total.buyLots = sum(total.buyLots, lots)
-        total.buyValue = sum(total.buyValue, value)
+        total.buyLots = add(total.buyLots, lots)
+        total.buyValue = add(total.buyValue, value)
       } else {
-        total.sellLots = sum(total.sellLots, lots)
-        total.sellValue = sum(total.sellValue, value)
+        total.sellLots = add(total.sellLots, lots)
+        total.sellValue = add(total.sellValue, value)
       }
       total.open += 1
       sums.set(order.exposure, total)

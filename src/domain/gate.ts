@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { rfc3339FromUs } from '../base/clock.ts'
 import {
   echoOfCommand,
   targetOf,
@@ -31,7 +32,7 @@ import type {
   RiskRecord,
   RuleCheck,
 } from '../schemas/risk.ts'
-import { product, sum } from './exact.ts'
+import { add, multiply, subtract } from './money.ts'
 import { Market } from './exposure.ts'
 import { GateState, type GateOptions } from './gate-state.ts'
 import { holdOf, type HeldOrder, type PendingReplace } from './held-order.ts'
@@ -182,7 +183,7 @@ export class Gate {
     if (!isRefusal(admitted)) {
       const { value } = admitted.market.instrument
       const ticks = admitted.priceTicks ?? admitted.protectionTicks ?? 0
-      const units = product(product(admitted.quantityLots, ticks), value.mantissa)
+      const units = multiply(multiply(admitted.quantityLots, ticks), value.mantissa)
       isSmall = BigInt(units) < BigInt(fastPathNotional) * 10n ** BigInt(value.scale)
     }
     return { reason, text: refused?.text ?? null, check: admitted.check, fastPath: isSizeRefusal || isSmall }
@@ -284,14 +285,14 @@ export class Gate {
     const holdTicks = priceTicks ?? protectionTicks
     assert(holdTicks !== undefined, 'an order has a price to hold at')
     const exposure = this.#state.exposureOf(account, market)
-    const value = product(quantityLots, holdTicks)
+    const value = multiply(quantityLots, holdTicks)
     const check = this.#checkRisk({
       exposure,
       buy,
       lots: quantityLots,
       value,
-      sideLots: sum(buy ? exposure.buyLots : exposure.sellLots, quantityLots),
-      sideValue: sum(buy ? exposure.buyValue : exposure.sellValue, value),
+      sideLots: add(buy ? exposure.buyLots : exposure.sellLots, quantityLots),
+      sideValue: add(buy ? exposure.buyValue : exposure.sellValue, value),
       opens: true,
     })
     if (isRefusal(check)) return check
@@ -365,8 +366,8 @@ export class Gate {
       buy,
       lots: after.lots + order.cumLots,
       value: holdOf({ ...order, cumLots: 0 }, [...order.pending, replace]).value,
-      sideLots: sum(buy ? exposure.buyLots : exposure.sellLots, after.lots - order.heldLots),
-      sideValue: sum(buy ? exposure.buyValue : exposure.sellValue, sum(after.value, -order.heldValue)),
+      sideLots: add(buy ? exposure.buyLots : exposure.sellLots, after.lots - order.heldLots),
+      sideValue: add(buy ? exposure.buyValue : exposure.sellValue, subtract(after.value, order.heldValue)),
       opens: false,
     })
   }
@@ -375,8 +376,10 @@ export class Gate {
   #target(command: Cancel | Replace): number | Refusal {
     const { account, origClOrdId, orderId = '' } = command
     if (origClOrdId !== undefined) {
-      const orderNumber = account === undefined ? undefined : this.#state.clOrdIds.find(account, origClOrdId)
-      return orderNumber ?? { reason: 'ORDER_UNKNOWN', text: `account ${account ?? ''} has no order ${origClOrdId}` }
+      const named = account === undefined ? undefined : this.#state.clOrdIds.find(account, origClOrdId)
+      // The name of a refused replace without a target is no order's.
+      if (named !== undefined && this.#state.ownerOf(named) !== undefined) return named
+      return { reason: 'ORDER_UNKNOWN', text: `account ${account ?? ''} has no order ${origClOrdId}` }
     }
     const orderNumber = targetOf(command)
     const owner = orderNumber === undefined ? undefined : this.#state.ownerOf(orderNumber)
@@ -424,7 +427,8 @@ function sameDefinition(a: InstrumentDefinition, b: InstrumentDefinition): boole
 }
 
 function expiryPast(expireUs: number, timeUs: number): Refusal {
-  return { reason: 'ORDER_EXPIRY_PAST', text: `expireAt ${expireUs} µs is not after the order's time, ${timeUs} µs` }
+  const text = `expireAt ${rfc3339FromUs(expireUs)} is not after the command's time, ${rfc3339FromUs(timeUs)}`
+  return { reason: 'ORDER_EXPIRY_PAST', text }
 }
 
 function massCancelOf(base: RecordBase, { account, symbol, side }: MassCancel): RiskRecord {

@@ -1,7 +1,7 @@
 import type { Exact } from '../base/decimal.ts'
 import type { OrdType, TimeInForce } from '../schemas/enums.ts'
-import { larger, product } from './exact.ts'
-import type { Exposure } from './exposure.ts'
+import { multiply } from './money.ts'
+import { larger, type Exposure } from './exposure.ts'
 
 /** A replace that has been passed on and not been answered; what is absent stays as it is. */
 export interface PendingReplace {
@@ -74,14 +74,14 @@ function isBelow(terms: Terms, other: Terms, ofEqualsTheLater: boolean): boolean
 export function holdOf(order: HeldOrder, pending: readonly PendingReplace[] = order.pending): Hold {
   if (pending.length === 0) {
     const lots = order.quantityLots - order.cumLots
-    return { lots, value: product(lots, order.holdTicks) }
+    return { lots, value: multiply(lots, order.holdTicks) }
   }
   let lots = 0
   let value: Exact = 0
   for (const terms of possibleTerms(order, pending)) {
     const leavesLots = Math.max(0, terms.lots - order.cumLots)
     lots = Math.max(lots, leavesLots)
-    value = larger(value, product(leavesLots, terms.ticks))
+    value = larger(value, multiply(leavesLots, terms.ticks))
   }
   return { lots, value }
 }

@@ -4,7 +4,7 @@ import { assert } from '../base/assert.ts'
 import { canonicalDecimal, type NewOrder, type Replace } from '../schemas/command.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { RuleCheck } from '../schemas/risk.ts'
-import { product } from './exact.ts'
+import { multiply } from './money.ts'
 
 /** Why a command is refused. */
 export interface Refusal {
@@ -70,7 +70,7 @@ export function unsupported(command: NewOrder | Replace): Refusal | undefined {
  * rounded inward to whole ticks, at least 1.
  */
 export function protectionTicksOf(buy: boolean, markTicks: number, collarBps: number): number {
-  const scaled = BigInt(product(markTicks, 10_000 + (buy ? collarBps : -collarBps)))
+  const scaled = BigInt(multiply(markTicks, 10_000 + (buy ? collarBps : -collarBps)))
   return buy
     ? Math.min(unitsMax, Math.max(1, Number(scaled / 10_000n)))
     : Math.max(1, Number((scaled + 9_999n) / 10_000n))

@@ -5,7 +5,7 @@ import type { LimitSet } from '../schemas/limits.ts'
 import type { Instrument } from '../schemas/instrument.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { RuleCheck } from '../schemas/risk.ts'
-import { magnitude, narrow } from './exact.ts'
+import { magnitude, normal } from './money.ts'
 import { worstPosition, type Exposure, type Market } from './exposure.ts'
 
 /** Limits in force where KV LIMITS has no `default` entry or the entry leaves one out (contract, section 3a). */
@@ -213,7 +213,7 @@ function inUnits(set: LimitSet, instrument: Instrument): UnitLimits {
     const shift = unit.scale - decimal.scale
     const scaled = shift < 0 ? decimal.mantissa / pow10(-shift) : decimal.mantissa * pow10(shift)
     limits[rule.limit] = {
-      units: narrow(scaled / BigInt(unit.mantissa)),
+      units: normal(scaled / BigInt(unit.mantissa)),
       text: decimalTextOf(decimal.mantissa, decimal.scale),
     }
   }
