@@ -96,7 +96,7 @@ function refused(record: RiskRecord): RejectRecord {
   return record as RejectRecord
 }
 
-t.test('P1.20 every refusal has its reason and a text that names field, bound and value', async (t) => {
+void t.test('P1.20 every refusal has its reason and a text that names field, bound and value', (t) => {
   const buy = limit('BUY', 1, 100)
   const replaceable = (desk: Desk, more: Body = {}) => desk.order('BUY', 1, 100, { clOrdId: 'first', ...more })
   const rows: {
@@ -344,9 +344,10 @@ t.test('P1.20 every refusal has its reason and a text that names field, bound an
     ...rejectReasons.filter((reason) => reason.startsWith('RISK_')),
   ]
   t.strictSame([...seen, ...others].sort(), [...rejectReasons].sort(), 'no reason of the gate is left out')
+  t.end()
 })
 
-t.test('P1.20 the checks come in their order: symbol, numbers, name, time, reference, limits', async (t) => {
+void t.test('P1.20 the checks come in their order: symbol, numbers, name, time, reference, limits', (t) => {
   const wrong: Body = {
     ...{ symbol: 'S', side: 'BUY', type: 'MARKET', quantity: '1.0005', clOrdId: 'n' },
     ...{ timeInForce: 'GTD', expireAt: '2026-01-01T00:00:00Z', account: 'blocked' },
@@ -368,9 +369,10 @@ t.test('P1.20 the checks come in their order: symbol, numbers, name, time, refer
   }
   desk.limits('account.blocked', { maxQuantity: 1 })
   t.equal(reasonOf(desk.send('new', { ...body, clOrdId: 'q' })), 'RISK_MAX_QUANTITY')
+  t.end()
 })
 
-t.test('P1.10 each limit passes at its value and refuses one unit above, with rule, limit and actual', async (t) => {
+void t.test('P1.10 each limit passes at its value and refuses one unit above, with rule, limit and actual', (t) => {
   const rows: {
     rule: RejectReason
     limits: LimitSet
@@ -474,9 +476,10 @@ t.test('P1.10 each limit passes at its value and refuses one unit above, with ru
       t.equal(refused(record).text, `${rule}: limit ${bound}, actual ${actual} (${source})`)
     }
   }
+  t.end()
 })
 
-t.test('P1.10 limits of a symbol count what the account has in that symbol', async (t) => {
+void t.test('P1.10 limits of a symbol count what the account has in that symbol', (t) => {
   const desk = new Desk()
   desk.limits('symbol.S', { maxOpenOrders: 1, maxGrossExposure: 300 })
   desk.order('BUY', 1, 100, { symbol: 'OTHER' })
@@ -489,9 +492,10 @@ t.test('P1.10 limits of a symbol count what the account has in that symbol', asy
     reason: 'RISK_GROSS_EXPOSURE',
     check: { limit: '300', actual: '300.1' },
   })
+  t.end()
 })
 
-t.test('P1.10 an account entry replaces the default and both it and the symbol entry must pass', async (t) => {
+void t.test('P1.10 an account entry replaces the default and both it and the symbol entry must pass', (t) => {
   const desk = new Desk()
   t.equal(reasonOf(desk.send('new', limit('BUY', '1000000.001', '0.01'))), 'RISK_MAX_QUANTITY', 'built in')
   desk.limits('account.default', { maxQuantity: 2_000_000 })
@@ -504,9 +508,10 @@ t.test('P1.10 an account entry replaces the default and both it and the symbol e
   desk.order('BUY', 6, '0.01')
   t.equal(reasonOf(desk.send('new', limit('BUY', 6, '0.01', { account: 'bob' }))), 'RISK_MAX_QUANTITY')
   t.equal(desk.gate.limitsRevision, 4)
+  t.end()
 })
 
-t.test('P1.10 an accepted order names the limit it comes closest to', async (t) => {
+void t.test('P1.10 an accepted order names the limit it comes closest to', (t) => {
   const desk = new Desk()
   desk.limits('default', { maxQuantity: 10, maxOrderValue: 1000 })
   const checkOf = (body: Body) => (desk.send('new', body) as NewRecord).check
@@ -514,9 +519,10 @@ t.test('P1.10 an accepted order names the limit it comes closest to', async (t) 
   t.strictSame(checkOf(limit('BUY', 5, 101)), { rule: 'RISK_MAX_ORDER_VALUE', limit: '1000', actual: '505' })
   desk.limits('symbol.S', { maxOpenOrders: 3 })
   t.strictSame(checkOf(limit('BUY', 5, 1)), { rule: 'RISK_MAX_OPEN_ORDERS', limit: '3', actual: '3' })
+  t.end()
 })
 
-t.test('P1.10 orders that reduce risk and cancels are never blocked; what would turn the position is', async (t) => {
+void t.test('P1.10 orders that reduce risk and cancels are never blocked; what would turn the position is', (t) => {
   for (const [key, limits] of [
     ['account.default', { blocked: true }],
     ['symbol.S', { blocked: true }],
@@ -558,9 +564,10 @@ t.test('P1.10 orders that reduce risk and cancels are never blocked; what would 
     reason: 'RISK_SYMBOL_BLOCKED',
     text: 'RISK_SYMBOL_BLOCKED: limit 0, actual 5 (symbol S)',
   })
+  t.end()
 })
 
-t.test('P1.10 what is open is held until its end is reported, whatever the end', async (t) => {
+void t.test('P1.10 what is open is held until its end is reported, whatever the end', (t) => {
   const ends: [string, (desk: Desk, order: number, cmdSeq: number) => void][] = [
     ['Canceled', (desk, order) => desk.end(order, 'Canceled')],
     ['Expired', (desk, order) => desk.end(order, 'Expired')],
@@ -590,9 +597,10 @@ t.test('P1.10 what is open is held until its end is reported, whatever the end',
   desk.end(order, 'Canceled')
   t.match(desk.send('new', limit('BUY', '6.001', 100)), { check: { actual: '10.001' } })
   desk.order('BUY', 6, 100)
+  t.end()
 })
 
-t.test('P1.10 reports of commands that were refused release nothing', async (t) => {
+void t.test('P1.10 reports of commands that were refused release nothing', (t) => {
   const desk = new Desk()
   const order = desk.order('BUY', 1, 100)
   const { cmdSeq } = desk.gate
@@ -605,9 +613,10 @@ t.test('P1.10 reports of commands that were refused release nothing', async (t) 
     { orderId: 'o-1', execType: 'Trade', ordStatus: 'Filled', lastQty: 0.5, lastPx: 1 },
   ] as const)
     t.throws(() => desk.report(9, report), BugError)
+  t.end()
 })
 
-t.test('P1.10 a replace holds the larger of old and new until it is answered', async (t) => {
+void t.test('P1.10 a replace holds the larger of old and new until it is answered', (t) => {
   const over = (desk: Desk) => desk.send('new', limit('BUY', '0.001', '0.01'))
   const answer = (desk: Desk, cmdSeq: number, execType: 'Replaced' | 'ReplaceRejected') =>
     desk.report(cmdSeq, { orderId: 'o-1', execType, ordStatus: 'New' })
@@ -675,9 +684,10 @@ t.test('P1.10 a replace holds the larger of old and new until it is answered', a
   t.equal(filled.gate.openOrders, 0, 'an end releases what a pending replace held')
   filled.report(late, { orderId: 'o-1', execType: 'ReplaceRejected', ordStatus: 'Filled' })
   filled.order('BUY', 6, 1)
+  t.end()
 })
 
-t.test('P1.10 a replace in several parts is settled by its last, by whatever it was answered', async (t) => {
+void t.test('P1.10 a replace in several parts is settled by its last, by whatever it was answered', (t) => {
   const desk = new Desk()
   desk.limits('default', { maxPosition: 10 })
   const order = desk.order('BUY', 4, 100)
@@ -689,9 +699,10 @@ t.test('P1.10 a replace in several parts is settled by its last, by whatever it 
   part(2, '2/2')
   desk.gate.checkInvariants()
   desk.order('BUY', 6, 1)
+  t.end()
 })
 
-t.test('P1.10 market orders are protected by the last own trade, else the reference price', async (t) => {
+void t.test('P1.10 market orders are protected by the last own trade, else the reference price', (t) => {
   const rows: [boolean, number, number, number][] = [
     [true, 10_000, 500, 10_500],
     [false, 10_000, 500, 9_500],
@@ -716,9 +727,10 @@ t.test('P1.10 market orders are protected by the last own trade, else the refere
   t.match(market('BUY'), { protectionTicks: 21_000 })
   desk.limits('default', { maxOrderValue: 209 })
   t.match(market('BUY'), { reason: 'RISK_MAX_ORDER_VALUE', check: { actual: '210' } }, 'held at the protection price')
+  t.end()
 })
 
-t.test('P1.10 quantities and prices near 9e15 stay exact', async (t) => {
+void t.test('P1.10 quantities and prices near 9e15 stay exact', (t) => {
   const desk = new Desk({ instruments: { default: { tick: '0.000000001', lot: '0.000000001' }, instruments: {} } })
   const top = '9000000'
   const limits = { maxQuantity: top, maxOrderValue: '81000000000000', maxGrossExposure: '1e30' as unknown as number }
@@ -731,9 +743,10 @@ t.test('P1.10 quantities and prices near 9e15 stay exact', async (t) => {
   t.match(desk.send('new', limit('BUY', '0.000000001', '0.000000001')), {
     check: { rule: 'RISK_GROSS_EXPOSURE', limit: '243000000000000', actual: '243000000000000.000000000000000001' },
   })
+  t.end()
 })
 
-t.test('P1.20 a clOrdId names one order: new and replace share it, refusals keep it, SYSTEM_* does not', async (t) => {
+void t.test('P1.20 a clOrdId names one order: new and replace share it, refusals keep it, SYSTEM_* does not', (t) => {
   const desk = new Desk()
   const named = (clOrdId: string, more: Body = {}) => desk.send('new', { ...limit('BUY', 1, 100), clOrdId, ...more })
   named('a')
@@ -759,9 +772,10 @@ t.test('P1.20 a clOrdId names one order: new and replace share it, refusals keep
   t.equal(named('c').type, 'new', 'and again')
   t.equal(reasonOf(desk.send('replace', { orderId: 'o-77', account: 'z', price: 1, clOrdId: 'z' })), 'ORDER_UNKNOWN')
   t.equal(refused(named('z', { account: 'z' })).echo.refOrderId, `o-${desk.srcSeq - 1}`)
+  t.end()
 })
 
-t.test('P1.20 a refused replace leads its name to no order that is not its own', async (t) => {
+void t.test('P1.20 a refused replace leads its name to no order that is not its own', (t) => {
   const desk = new Desk()
   desk.order('BUY', 1, 100, { account: 'alice' })
   const replace = { account: 'mallory', price: 1 }
@@ -771,53 +785,50 @@ t.test('P1.20 a refused replace leads its name to no order that is not its own',
   t.equal(desk.srcSeq, 4)
   for (const origClOrdId of ['m1', 'm2'])
     t.equal(reasonOf(desk.send('cancel', { account: 'mallory', origClOrdId })), 'ORDER_UNKNOWN')
+  t.end()
 })
 
-t.test(
-  'P1.20 names are forgotten by count, per account and for the venue, and not while their order is open',
-  async (t) => {
-    const desk = new Desk({ clOrdIdMemory: 3, clOrdIdMemoryVenue: 5 })
-    const named = (account: string, clOrdId: string) => {
-      const record = desk.send('new', { ...limit('BUY', 1, 100), account, clOrdId })
-      return record.type === 'new' ? desk.srcSeq : undefined
-    }
-    const open = named('a', 'open')
-    const close = (order: number | undefined) => desk.end(order ?? 0, 'Canceled')
-    for (const name of ['1', '2', '3', '4']) close(named('a', name))
-    t.equal(named('a', '2'), undefined, 'still in the window')
-    const again = named('a', '1')
-    t.not(again, undefined, 'out of the window')
-    t.equal(named('a', 'open'), undefined, 'kept: open')
-    close(open)
-    const reopened = named('a', 'open')
-    t.not(reopened, undefined, 'its end forgets it')
-    for (const name of ['1', '2', '3']) close(named('b', name))
-    close(again)
-    t.not(named('a', '4'), undefined, "other accounts' names push it out of the venue's window")
-    t.not(named('a', '1'), undefined)
-    t.equal(named('a', 'open'), undefined)
-  },
-)
+void t.test('P1.20 names are forgotten by count, per account and venue, not while their order is open', (t) => {
+  const desk = new Desk({ clOrdIdMemory: 3, clOrdIdMemoryVenue: 5 })
+  const named = (account: string, clOrdId: string) => {
+    const record = desk.send('new', { ...limit('BUY', 1, 100), account, clOrdId })
+    return record.type === 'new' ? desk.srcSeq : undefined
+  }
+  const open = named('a', 'open')
+  const close = (order: number | undefined) => desk.end(order ?? 0, 'Canceled')
+  for (const name of ['1', '2', '3', '4']) close(named('a', name))
+  t.equal(named('a', '2'), undefined, 'still in the window')
+  const again = named('a', '1')
+  t.not(again, undefined, 'out of the window')
+  t.equal(named('a', 'open'), undefined, 'kept: open')
+  close(open)
+  const reopened = named('a', 'open')
+  t.not(reopened, undefined, 'its end forgets it')
+  for (const name of ['1', '2', '3']) close(named('b', name))
+  close(again)
+  t.not(named('a', '4'), undefined, "other accounts' names push it out of the venue's window")
+  t.not(named('a', '1'), undefined)
+  t.equal(named('a', 'open'), undefined)
+  t.end()
+})
 
-t.test(
-  'P1.20 targets: own or unnamed account, ended ones go to the matcher, refused orders count as ended',
-  async (t) => {
-    const desk = new Desk()
-    desk.order('BUY', 1, 100, { account: 'alice', clOrdId: 'x' })
-    t.match(desk.send('cancel', { orderId: 'o-1' }), { type: 'cancel', target: 1 })
-    t.match(desk.send('cancel', { orderId: 'o-1', account: 'alice', clOrdId: 'c' }), { target: 1, clOrdId: 'c' })
-    t.match(desk.send('cancel', { account: 'alice', origClOrdId: 'x' }, { storageFull: true }), { target: 1 })
-    desk.end(1, 'Expired')
-    t.match(desk.send('cancel', { orderId: 'o-1' }), { type: 'cancel', target: 1 }, 'the matcher answers ORDER_CLOSED')
-    t.equal(reasonOf(desk.send('cancel', { orderId: 'o-1', account: 'bob' })), 'ORDER_NOT_OWNED', 'ended or not')
-    desk.send('new', limit('BUY', 1, '1.001'))
-    t.match(desk.send('cancel', { orderId: `o-${desk.srcSeq}` }), { type: 'cancel', target: desk.srcSeq - 1 })
-    t.match(desk.send('mass_cancel', { allAccounts: true, side: 'sell' }), { type: 'massCancel', side: 'SELL' })
-    t.notOk('account' in desk.send('mass_cancel', { allAccounts: true }))
-  },
-)
+void t.test('P1.20 targets: by own or no account; ended and refused orders go to the matcher', (t) => {
+  const desk = new Desk()
+  desk.order('BUY', 1, 100, { account: 'alice', clOrdId: 'x' })
+  t.match(desk.send('cancel', { orderId: 'o-1' }), { type: 'cancel', target: 1 })
+  t.match(desk.send('cancel', { orderId: 'o-1', account: 'alice', clOrdId: 'c' }), { target: 1, clOrdId: 'c' })
+  t.match(desk.send('cancel', { account: 'alice', origClOrdId: 'x' }, { storageFull: true }), { target: 1 })
+  desk.end(1, 'Expired')
+  t.match(desk.send('cancel', { orderId: 'o-1' }), { type: 'cancel', target: 1 }, 'the matcher answers ORDER_CLOSED')
+  t.equal(reasonOf(desk.send('cancel', { orderId: 'o-1', account: 'bob' })), 'ORDER_NOT_OWNED', 'ended or not')
+  desk.send('new', limit('BUY', 1, '1.001'))
+  t.match(desk.send('cancel', { orderId: `o-${desk.srcSeq}` }), { type: 'cancel', target: desk.srcSeq - 1 })
+  t.match(desk.send('mass_cancel', { allAccounts: true, side: 'sell' }), { type: 'massCancel', side: 'SELL' })
+  t.notOk('account' in desk.send('mass_cancel', { allAccounts: true }))
+  t.end()
+})
 
-t.test('P1.20 owners: the last orders, in a ring that grows and then turns', async (t) => {
+void t.test('P1.20 owners: the last orders, in a ring that grows and then turns', (t) => {
   const owners = new OrderOwners(3_000)
   for (let n = 1; n <= 10_000; n += 1) {
     owners.add(n * 3, `a${n % 7}`)
@@ -828,9 +839,10 @@ t.test('P1.20 owners: the last orders, in a ring that grows and then turns', asy
     if (n > 3_000) t.equal(owners.find((n - 3_000) * 3), undefined)
   }
   t.throws(() => owners.add(30_000, 'a'), BugError)
+  t.end()
 })
 
-t.test('P1.10 DAY and GTD orders expire in order of time, once', async (t) => {
+void t.test('P1.10 DAY and GTD orders expire in order of time, once', (t) => {
   t.equal(dayEndAfter(noon, usPerDay), noon + usPerDay / 2)
   t.equal(dayEndAfter(noon, usPerDay / 2), noon + usPerDay, 'the end of the day is not after itself')
   t.equal(dayEndAfter(noon - 1, usPerDay / 2), noon)
@@ -864,9 +876,10 @@ t.test('P1.10 DAY and GTD orders expire in order of time, once', async (t) => {
   desk.end(early, 'Expired')
   t.equal(desk.gate.expire(noon + 200 * hour).length, 0)
   t.equal(desk.send('new', limit('BUY', 1, 1)).timeUs, noon + 100 * hour, 'time does not go back')
+  t.end()
 })
 
-t.test('P1.10 expiries of ended orders do not pile up, and none is lost', async (t) => {
+void t.test('P1.10 expiries of ended orders do not pile up, and none is lost', (t) => {
   const desk = new Desk()
   const open = new Set<number>()
   for (let n = 0; n < 6_000; n += 1) {
@@ -895,9 +908,10 @@ t.test('P1.10 expiries of ended orders do not pile up, and none is lost', async 
   const expired = desk.gate.expire(noon + 1_000)
   t.strictSame(new Set(expired.map((record) => record.type === 'expire' && record.target)), open)
   t.equal(expired.length, open.size)
+  t.end()
 })
 
-t.test('P1.10 definitions are announced once, and again when fees or collar change; units never change', async (t) => {
+void t.test('P1.10 definitions are announced once, and again when fees or collar change; units never change', (t) => {
   const desk = new Desk()
   desk.send('new', limit('BUY', 1, '1.001'))
   t.strictSame(desk.gate.takeNewInstruments(), [], 'a refused order uses no symbol')
@@ -923,9 +937,10 @@ t.test('P1.10 definitions are announced once, and again when fees or collar chan
     dayEndUs: usPerDay,
   })
   t.throws(() => other.replay(message), { code: 'CONFIG_INSTRUMENT_CHANGED' })
+  t.end()
 })
 
-t.test('P1.10 evaluate answers as decide would, and holds nothing', async (t) => {
+void t.test('P1.10 evaluate answers as decide would, and holds nothing', (t) => {
   const desk = new Desk()
   desk.limits('default', { maxQuantity: 10, maxPosition: 4 })
   const evaluate = (body: Body): Evaluation => {
@@ -942,9 +957,10 @@ t.test('P1.10 evaluate answers as decide would, and holds nothing', async (t) =>
   t.match(evaluate(limit('BUY', 11, 100)), { reason: 'RISK_MAX_QUANTITY', fastPath: true, text: /limit 10, actual 11/ })
   t.match(evaluate(limit('BUY', 5, 100)), { reason: 'RISK_MAX_POSITION', fastPath: false, check: { actual: '5' } })
   t.match(evaluate(limit('BUY', 5, '1.001')), { reason: 'PRICE_OFF_TICK', check: undefined, fastPath: false })
+  t.end()
 })
 
-t.test('P1.10 records are numbered without gaps and applied in order only', async (t) => {
+void t.test('P1.10 records are numbered without gaps and applied in order only', (t) => {
   const desk = new Desk()
   desk.order('BUY', 1, 1)
   desk.send('cancel', { orderId: 'o-1' })
@@ -967,4 +983,5 @@ t.test('P1.10 records are numbered without gaps and applied in order only', asyn
   t.equal(desk.gate.executionsSeq, 7, 'epoch records advance the sequence')
   t.throws(() => desk.gate.feedback(7, { cmdSeq: 1, transactTime: 'x', reports: [] }), BugError)
   desk.gate.replay({ ...message, executionsSeq: 7, records: [{ ...record, cmdSeq: 5 }] })
+  t.end()
 })
