@@ -85,7 +85,9 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     monitor,
     instruments: parseInstruments(read('instruments.json'), 'config/instruments.json'),
   }
-  await seedLimits(nats, limitEntries(parseLimits(read('limits.json'), 'config/limits.json')))
+  // Only the gate reads the limits, so only it may write them.
+  if (workers.includes('risk-gate'))
+    await seedLimits(nats, limitEntries(parseLimits(read('limits.json'), 'config/limits.json')))
 
   const running: Running[] = []
   const stop = async () => {
@@ -229,6 +231,7 @@ async function startLoop(
     log,
     publisher,
     instance: options.instance,
+    lastSequenceOf: (stream) => monitor.get(stream)?.lastSequence,
     onFatal: options.onFatal,
     onBatch: (size) => metrics.batchSize.observe(size),
     onSettled: (latencyMs) => health.latencies.add(latencyMs),

@@ -8,6 +8,8 @@ const renewalsPerLease = 4
 interface LeaseValue {
   readonly instance: string
   readonly pid: number
+  /** Tells apart two lives of one instance. */
+  readonly startedMs: number
 }
 
 /**
@@ -17,6 +19,8 @@ interface LeaseValue {
 export interface Lease {
   /** Gives the lease back, so that a stand-by can take over at once. */
   release(): Promise<void>
+  /** True when the bucket still names this process. @throws when the bucket does not answer */
+  isHeld(): Promise<boolean>
 }
 
 /**
@@ -41,7 +45,7 @@ export async function acquireLease(
 ): Promise<Lease> {
   const { instance, leaseMs, log, signal } = options
   const bucket = await nats.kvm.open('LEASES')
-  const value = JSON.stringify({ instance, pid: process.pid } satisfies LeaseValue)
+  const value = JSON.stringify({ instance, pid: process.pid, startedMs: Date.now() } satisfies LeaseValue)
   const revision = await claim(bucket, worker, value, options)
   return keep(bucket, worker, value, revision, { leaseMs, log, signal, onLost: options.onLost })
 }
@@ -107,5 +111,9 @@ function keep(
     await bucket.delete(worker, { previousSeq: revision }).catch(() => undefined)
   }
   options.signal.addEventListener('abort', () => clearInterval(timer), { once: true })
-  return { release }
+  const isHeld = async () => {
+    const entry = await bucket.get(worker)
+    return entry?.operation === 'PUT' && entry.string() === value
+  }
+  return { release, isHeld }
 }

@@ -20,15 +20,27 @@ export interface Nats {
   close(): Promise<void>
 }
 
+/** What stands in a URL for whom to connect as; the client takes it apart from the address only. */
+function parseUrl(url: string): { servers: string; user?: string; pass?: string; token?: string } {
+  const [, scheme = '', user, pass, host] = /^([a-z]+:\/\/)?([^:@/]+)(?::([^@/]*))?@(.+)$/.exec(url) ?? []
+  if (user === undefined || host === undefined) return { servers: url }
+  const servers = scheme + host
+  if (pass === undefined) return { servers, token: decodeURIComponent(user) }
+  return { servers, user: decodeURIComponent(user), pass: decodeURIComponent(pass) }
+}
+
 /**
  * Connects; afterwards reconnects for ever.
+ * @param address `nats://host:port`, or with `user:password@` or `token@` before the host
  * @throws PipelineError NATS_UNREACHABLE, NATS_VERSION
  */
-export async function connectNats(url: string, name: string): Promise<Nats> {
+export async function connectNats(address: string, name: string): Promise<Nats> {
+  const server = parseUrl(address)
+  const url = server.servers
   let connection: NatsConnection
   try {
     connection = await connect({
-      servers: url,
+      ...server,
       name,
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,

@@ -1,5 +1,12 @@
-import { AckPolicy, DeliverPolicy, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream'
+import {
+  AckPolicy,
+  DeliverPolicy,
+  type ConsumerMessages,
+  type JsMsg,
+  type OrderedConsumerOptions,
+} from '@nats-io/jetstream'
 import { assert } from '../base/assert.ts'
+import { rfc3339FromUs } from '../base/clock.ts'
 import { headerNames } from '../subjects/names.ts'
 import type { Nats } from './nats.ts'
 
@@ -85,6 +92,56 @@ export async function* readStream(
     }
   } finally {
     await messages.close()
+  }
+}
+
+/** Reads the messages of some subjects in order, from those stored at `timeUs` to the end as it is when reached. */
+export function readSince(
+  nats: Nats,
+  stream: string,
+  subjects: readonly string[],
+  timeUs: number,
+): AsyncGenerator<InputMessage> {
+  return readToEnd(nats, stream, {
+    deliver_policy: DeliverPolicy.StartTime,
+    opt_start_time: rfc3339FromUs(timeUs),
+    filter_subjects: [...subjects],
+  })
+}
+
+/** The last message of each subject that fits, by subject. */
+export async function readLatest(
+  nats: Nats,
+  stream: string,
+  subjects: readonly string[],
+): Promise<Map<string, InputMessage>> {
+  const latest = new Map<string, InputMessage>()
+  const options = { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: [...subjects] }
+  for await (const message of readToEnd(nats, stream, options)) latest.set(message.subject, message)
+  return latest
+}
+
+async function* readToEnd(
+  nats: Nats,
+  stream: string,
+  options: Partial<OrderedConsumerOptions>,
+): AsyncGenerator<InputMessage> {
+  const consumer = await nats.js.consumers.get(stream, options)
+  try {
+    if ((await consumer.info(true)).num_pending === 0) return
+    const messages = await consumer.consume({ max_messages: 1_000 })
+    try {
+      for await (const message of messages) {
+        const input = inputMessageOf(message)
+        yield input
+        if (input.pending === 0) return
+      }
+    } finally {
+      await messages.close()
+    }
+  } finally {
+    // The server would keep it for five minutes.
+    await consumer.delete().catch(() => undefined)
   }
 }
 

@@ -3,7 +3,7 @@ import { headers as createHeaders } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
-import { streamSpec, type WorkerSpec } from '../subjects/contract.ts'
+import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import { deadLetterSubject } from '../subjects/names.ts'
 import { AckedPublisher, wrongLastSequence } from './acks.ts'
 import { FencedWriter, lastSequenceOf, type Output } from './fenced-writer.ts'
@@ -74,6 +74,8 @@ export interface LoopState {
 
 interface Batch {
   readonly lastMessage: JsMsg
+  /** The consumer that delivered it: one made anew counts deliveries from 1 and must not see older acknowledgements. */
+  readonly consumer: ConsumerMessages | undefined
   readonly lastSequence: number
   readonly firstTimeUs: number
   waitingFor: number
@@ -86,6 +88,8 @@ const pendingOutputsMax = 2_000
  * order, so after a crash it reads again from this far before its last one. No batch is larger.
  */
 const rereadMessages = 1_000
+/** The input has messages for us and none has come for this long: the consumer is made again. */
+const stallMs = 1_000
 
 /**
  * The one loop all workers share: take over, recover, then pull, close a batch, fold, publish, and acknowledge in
@@ -105,6 +109,7 @@ export class WorkerLoop {
   readonly #abort = new AbortController()
   readonly #instance: string
   readonly #tickMs: number
+  readonly #lastSequenceOf: (stream: StreamName) => number | undefined
   readonly #onBatch: ((size: number) => void) | undefined
   readonly #onSettled: ((latencyMs: number) => void) | undefined
   readonly #onActive: (() => void) | undefined
@@ -118,6 +123,8 @@ export class WorkerLoop {
   #waiting: { message: JsMsg; input: InputMessage }[] = []
   #taken = 0
   #lastArrived = 0
+  #lastArrivalMs = 0
+  #remaking = false
   #folded = 0
   readonly #inFlight: Batch[] = []
   #batchTimer: NodeJS.Timeout | undefined
@@ -139,6 +146,8 @@ export class WorkerLoop {
     publisher: AckedPublisher
     instance: string
     tickMs?: number
+    /** Last sequence of a stream as of a recent reading. */
+    lastSequenceOf: (stream: StreamName) => number | undefined
     onFatal: (error: Error) => void
     onBatch?: (size: number) => void
     /** A batch is settled: how long its first message took, from the stream to the stored outputs. */
@@ -154,6 +163,7 @@ export class WorkerLoop {
     this.#publisher = options.publisher
     this.#instance = options.instance
     this.#tickMs = options.tickMs ?? 100
+    this.#lastSequenceOf = options.lastSequenceOf
     this.#onBatch = options.onBatch
     this.#onSettled = options.onSettled
     this.#onActive = options.onActive
@@ -296,9 +306,7 @@ export class WorkerLoop {
       for await (const status of messages.status()) {
         if (this.#phase === 'stopped' || this.#abort.signal.aborted) return
         if (status.type === 'consumer_deleted' || status.type === 'consumer_not_found') {
-          this.#log.warn({ worker: this.#spec.name, status: status.type }, 'consumer is gone, making it again')
-          await messages.close()
-          await this.#reconsume()
+          await this.#reconsume(status.type)
           return
         }
       }
@@ -307,28 +315,45 @@ export class WorkerLoop {
     }
   }
 
-  async #reconsume(): Promise<void> {
+  /**
+   * Makes the consumer again, to deliver what follows the last message that has arrived. Its name is shared with every
+   * process of this worker, so one that wakes up late may have taken messages from it, or removed it.
+   */
+  async #reconsume(why: string): Promise<void> {
+    if (this.#remaking) return
+    this.#remaking = true
+    const { name } = this.#spec
+    const messages = this.#messages
+    this.#messages = undefined
     while (!this.#abort.signal.aborted && this.#phase !== 'stopped') {
       try {
+        await messages?.close()
         await this.#nats.whenConnected()
+        if (!(await this.#lease?.isHeld())) {
+          this.#onFatal(new PipelineError('WRITER_FENCED', `${name}: another process has taken over`))
+          return
+        }
+        this.#log.warn({ worker: name, why, after: this.#lastArrived }, 'making the consumer again')
         await this.#consume()
-        return
+        break
       } catch (error) {
-        this.#log.warn({ worker: this.#spec.name, problem: messageOf(error) }, 'cannot make the consumer, trying again')
+        this.#log.warn({ worker: name, problem: messageOf(error) }, 'cannot make the consumer, trying again')
         await new Promise((resolve) => setTimeout(resolve, 200))
       }
     }
+    this.#remaking = false
   }
 
   #arrived(message: JsMsg): void {
     if (this.#phase === 'stopped') return
     const input = inputMessageOf(message)
+    this.#lastArrivalMs = Date.now()
     if (input.sequence <= this.#lastArrived) {
       this.#redelivered += 1
       return
     }
     if (input.sequence !== this.#lastArrived + 1) {
-      void this.#gap(input.sequence)
+      this.#gap(input.sequence)
       return
     }
     this.#gapRetries = 0
@@ -337,25 +362,21 @@ export class WorkerLoop {
     this.#pump()
   }
 
-  /** Messages are missing in between: read again from the first of them. */
-  async #gap(sequence: number): Promise<void> {
-    const messages = this.#messages
-    if (!messages) return
-    this.#messages = undefined
-    const { input } = this.#spec
+  /** Messages are missing in between: they are read again, and if they are gone the loss is named. */
+  #gap(sequence: number): void {
+    if (this.#remaking) return
     this.#gapRetries += 1
     if (this.#gapRetries > 3) {
+      const { input = '' } = this.#spec
       this.#onFatal(
         new PipelineError(
           'STREAM_GAP',
-          `${input ?? ''}: ${this.#lastArrived + 1} to ${sequence - 1} are gone and were never answered; restore the stream`,
+          `${input}: ${this.#lastArrived + 1} to ${sequence - 1} are gone and were never answered; restore the stream`,
         ),
       )
       return
     }
-    this.#log.warn({ input, expected: this.#lastArrived + 1, got: sequence }, 'gap, reading again')
-    await messages.close()
-    await this.#reconsume()
+    void this.#reconsume(`gap before ${sequence}`)
   }
 
   /** Takes batches while there are messages and room for their outputs. */
@@ -404,6 +425,7 @@ export class WorkerLoop {
     this.#onBatch?.(size)
     const batch: Batch = {
       lastMessage: last.message,
+      consumer: this.#messages,
       lastSequence: last.input.sequence,
       firstTimeUs: first.input.timeUs,
       waitingFor: 1,
@@ -419,6 +441,18 @@ export class WorkerLoop {
   }
 
   #tick(): void {
+    const { input } = this.#spec
+    const isStalled =
+      input !== undefined &&
+      this.#messages !== undefined &&
+      this.#waiting.length === this.#taken &&
+      this.#inFlight.length === 0 &&
+      (this.#lastSequenceOf(input) ?? 0) > this.#lastArrived &&
+      Date.now() - this.#lastArrivalMs > stallMs
+    if (isStalled && this.#nats.isConnected()) {
+      this.#lastArrivalMs = Date.now()
+      void this.#reconsume('nothing is delivered')
+    }
     if (this.#phase === 'active' && this.#waiting.length === this.#taken && this.#hasRoom()) this.#run([], undefined)
     this.#pump()
   }
@@ -468,7 +502,7 @@ export class WorkerLoop {
     }
     if (!last) return
     this.#settled = Math.max(this.#settled, last.lastSequence)
-    last.lastMessage.ack()
+    if (last.consumer === this.#messages) last.lastMessage.ack()
     if (this.#inFlight.length === 0) {
       for (const resolve of this.#idleWaiters) resolve()
       this.#idleWaiters = []

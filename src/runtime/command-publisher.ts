@@ -1,0 +1,65 @@
+import { randomUUID } from 'node:crypto'
+import { headers as createHeaders } from '@nats-io/transport-node'
+import type { CommandKind } from '../schemas/risk.ts'
+import { headerNames, ordersSubject } from '../subjects/names.ts'
+import type { AckedPublisher, PubAck } from './acks.ts'
+import type { Nats } from './nats.ts'
+
+const retryMs = 100
+const noResponders = 503
+
+/**
+ * Publishes commands of a door to ORDERS, each at most once: it is sent again only under the same Nats-Msg-Id, which
+ * the server answers with the sequence it has already given it (within its window, two minutes).
+ */
+export class CommandPublisher {
+  readonly #nats: Nats
+  readonly #publisher: AckedPublisher
+  readonly #idPrefix = randomUUID()
+  #count = 0
+
+  constructor(nats: Nats, publisher: AckedPublisher) {
+    this.#nats = nats
+    this.#publisher = publisher
+  }
+
+  /**
+   * @param body as the client wrote it
+   * @returns `refused` only when it is certainly not stored; `unknown` when the server had not said by `deadlineMs`
+   */
+  async publish(
+    kind: CommandKind,
+    body: Uint8Array,
+    traceparent: string | undefined,
+    deadlineMs: number,
+  ): Promise<PubAck> {
+    const headers = createHeaders()
+    headers.set('Nats-Msg-Id', `${this.#idPrefix}-${(this.#count += 1)}`)
+    if (traceparent !== undefined) headers.set(headerNames.traceparent, traceparent)
+    let isDoubtful = false
+    for (;;) {
+      const ack = await before(deadlineMs, this.#publisher.request(ordersSubject(kind), body, headers))
+      if (ack.outcome === 'stored') return ack
+      // That no stream answers now says nothing about an earlier attempt.
+      if (ack.outcome === 'refused' && !(isDoubtful && ack.errCode === noResponders)) return ack
+      isDoubtful = true
+      do {
+        if (Date.now() + retryMs >= deadlineMs) return { outcome: 'unknown' }
+        await new Promise((resolve) => setTimeout(resolve, retryMs))
+        // What is published now would wait in the client and be sent whenever the server is back.
+      } while (!this.#nats.isConnected())
+    }
+  }
+}
+
+async function before(deadlineMs: number, request: Promise<PubAck>): Promise<PubAck> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<PubAck>((resolve) => {
+    timer = setTimeout(() => resolve({ outcome: 'unknown' }), Math.max(0, deadlineMs - Date.now()))
+  })
+  try {
+    return await Promise.race([request, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
