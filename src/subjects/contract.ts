@@ -188,40 +188,67 @@ export function listenSubjects(spec: StreamSpec): string[] {
   return spec.stored.map((subject) => `${spec.ingestPrefix ?? ''}${subject}`)
 }
 
-/** What a worker may do on the server, least privilege: nats-server `permissions` for its user. */
-export function permissionsOf(spec: WorkerSpec): { publish: string[]; subscribe: string[] } {
-  const reads = [...(spec.input ? [spec.input] : []), ...spec.alsoReads, ...(spec.output ? [spec.output] : [])]
-  const streams = [...new Set([...reads, ...spec.writes])]
+/** nats-server `permissions` of one user; the keys are those of its configuration. */
+export interface Permissions {
+  readonly publish: readonly string[]
+  readonly subscribe: readonly string[]
+  /** May answer requests, once each. */
+  readonly allow_responses?: true
+}
+
+/**
+ * What a worker may do on the server, and no more. Streams and buckets are made by a user who may do everything;
+ * a worker finds them there.
+ */
+export function permissionsOf(spec: WorkerSpec): Permissions {
+  const { name, input, output, alsoReads, writes } = spec
+  // What is not its own durable consumer is read by ordered consumers, which choose their names.
+  const ordered = [...alsoReads, ...(output ? [output] : [])]
+  const looksUp = new Set([...(input ? [input] : []), ...ordered, ...writes.filter((stream) => stream !== 'DLQ')])
+  const isGate = name === 'risk-gate'
   return {
     publish: [
-      ...spec.writes.flatMap((name) => listenSubjects(streamSpec(name))),
-      ...streams.flatMap((name) => [
-        `$JS.API.STREAM.INFO.${name}`,
-        `$JS.API.STREAM.MSG.GET.${name}`,
-        `$JS.API.DIRECT.GET.${name}`,
-        `$JS.API.DIRECT.GET.${name}.>`,
-      ]),
-      ...reads.flatMap((name) => [
-        `$JS.API.CONSUMER.*.${name}`,
-        `$JS.API.CONSUMER.*.${name}.>`,
-        `$JS.ACK.${name}.>`,
-        // With domains and account hashes in the subject.
-        `$JS.ACK.*.*.${name}.>`,
-        `$JS.FC.${name}.>`,
-      ]),
+      ...writes.flatMap((stream) => writtenSubjects(spec, streamSpec(stream))),
       '$JS.API.INFO',
-      ...['HEALTH', 'LEASES', 'LIMITS'].flatMap((bucket) => [
-        `$KV.${bucket}.>`,
-        `$JS.API.STREAM.INFO.KV_${bucket}`,
-        `$JS.API.STREAM.MSG.GET.KV_${bucket}`,
-        `$JS.API.DIRECT.GET.KV_${bucket}`,
-        `$JS.API.DIRECT.GET.KV_${bucket}.>`,
-        `$JS.API.CONSUMER.*.KV_${bucket}`,
-        `$JS.API.CONSUMER.*.KV_${bucket}.>`,
-      ]),
-      ...(spec.name === 'gateway' ? ['query.>'] : []),
-      ...(spec.name === 'oms-matcher' ? ['_INBOX.>'] : []),
+      '$JS.API.STREAM.INFO.*',
+      ...[...looksUp].map((stream) => `$JS.API.STREAM.MSG.GET.${stream}`),
+      ...ordered.flatMap((stream) => consumerSubjects(stream, '>')),
+      ...(input
+        ? [
+            ...consumerSubjects(input, name),
+            `$JS.ACK.${input}.${name}.>`,
+            // With the domain and a hash of the account before it.
+            `$JS.ACK.*.*.${input}.${name}.>`,
+            `$KV.LEASES.${name}`,
+            '$JS.API.STREAM.MSG.GET.KV_LEASES',
+          ]
+        : []),
+      // Of several processes of a worker each has a key below the worker's.
+      `$KV.HEALTH.${name}`,
+      `$KV.HEALTH.${name}.>`,
+      ...(isGate
+        ? [
+            '$KV.LIMITS.>',
+            '$JS.API.STREAM.MSG.GET.KV_LIMITS',
+            ...consumerSubjects('KV_LIMITS', '>'),
+            '$JS.FC.KV_LIMITS.>',
+          ]
+        : []),
+      ...(name === 'gateway' ? ['query.>'] : []),
     ],
-    subscribe: ['_INBOX.>', ...(spec.name === 'oms-matcher' ? ['query.>'] : [])],
+    subscribe: ['_INBOX.>', ...(name === 'oms-matcher' ? ['query.>'] : [])],
+    ...(name === 'oms-matcher' ? { allow_responses: true } : {}),
   }
+}
+
+/** @param consumer name of the consumer, or `>` for any, with filters too */
+function consumerSubjects(stream: string, consumer: string): string[] {
+  return ['CREATE', 'INFO', 'DELETE', 'MSG.NEXT'].map((action) => `$JS.API.CONSUMER.${action}.${stream}.${consumer}`)
+}
+
+/** Of a stream with many writers only what is this worker's. */
+function writtenSubjects({ name, output, positionSubject }: WorkerSpec, stream: StreamSpec): readonly string[] {
+  if (stream.name === 'DLQ') return [`dlq.${name}.*.*`]
+  if (!output && positionSubject !== undefined) return [positionSubject]
+  return listenSubjects(stream)
 }

@@ -1,0 +1,104 @@
+import t from 'tap'
+import { ensureStreams } from '../../src/runtime/streams.ts'
+import { startSecuredNats, type UserName } from '../support/secured-nats.ts'
+import { connectTestNats, startTestWorkers, until } from '../support/stack.ts'
+
+/** The gate last: only it may seed the limits. */
+const workers = ['tape', 'pnl-updater', 'oms-matcher', 'risk-gate'] as const
+
+void t.test('P1.06 each worker does its work with the permissions of its user, and has no others', async (t) => {
+  const server = await startSecuredNats(t)
+  const admin = await connectTestNats(t, server.url('admin'))
+  await ensureStreams(admin, 512 * 2 ** 20)
+  const gateway = await connectTestNats(t, server.url('gateway'))
+
+  const restart = async () => {
+    const started: { stop(): Promise<void> }[] = []
+    for (const worker of workers)
+      started.push(await startTestWorkers(t, server.url(worker), { workers: [worker], instance: worker }))
+    return async () => {
+      for (const worker of started) await worker.stop()
+    }
+  }
+  const trade = async (side: string, account: string) => {
+    const order = { account, symbol: 'BTCUSDT', side, ordType: 'LIMIT', quantity: 1, price: 45_000 }
+    await gateway.js.publish('orders.new', JSON.stringify(order))
+  }
+  const quantityOf = async (account: string) => {
+    const subject = `positions.${account}.BTCUSDT`
+    const found = await gateway.jsm.streams.getMessage('POSITIONS', { last_by_subj: subject }).catch(() => null)
+    return found?.json<{ quantity: number }>().quantity
+  }
+
+  await t.test('the chain works, from an order to a position and a tick', async (t) => {
+    const stop = await restart()
+    await trade('SELL', 'maker')
+    await trade('BUY', 'taker')
+    // Unreadable: the gate writes it to the DLQ.
+    await gateway.js.publish('orders.new', '{')
+    await until('the position', async () => (await quantityOf('taker')) === 1)
+    t.equal(await quantityOf('maker'), -1)
+    const ticks = async () => (await admin.jsm.streams.info('TICKS')).state.messages
+    await until('the tick', async () => (await ticks()) === 1)
+    const deadLetters = async () => (await admin.jsm.streams.info('DLQ')).state.messages
+    await until('the dead letter', async () => (await deadLetters()) === 1)
+    const probes = await admin.kvm.open('HEALTH')
+    for (const worker of workers) await until(`a probe of ${worker}`, () => probes.get(worker).then(Boolean))
+    await stop()
+  })
+
+  await t.test('and after a restart, with everything recovered', async (t) => {
+    const limits = await admin.kvm.open('LIMITS')
+    await limits.put('account.blocked', JSON.stringify({ blocked: true }))
+    const stop = await restart()
+    await trade('SELL', 'taker')
+    await trade('BUY', 'maker')
+    await until('the position', async () => (await quantityOf('taker')) === 0)
+    const leases = await admin.kvm.open('LEASES')
+    for (const worker of workers) t.equal((await leases.get(worker))?.operation, 'PUT', `${worker} holds its lease`)
+    await stop()
+    for (const worker of workers) t.equal((await leases.get(worker))?.operation, 'DEL', `${worker} gave it back`)
+    t.same(server.violations(), [], 'the server has refused nothing that a worker does')
+  })
+
+  await t.test('what is not its own the server refuses', async (t) => {
+    const foreign: readonly (readonly [UserName, readonly string[]])[] = [
+      [
+        'gateway',
+        ['risk.decisions', 'w.executions.BTCUSDT', 'w.positions.a.BTCUSDT', 'executions.BTCUSDT', '$KV.LIMITS.default'],
+      ],
+      ['risk-gate', ['orders.new', 'w.executions.BTCUSDT', '$KV.LEASES.tape', 'dlq.tape.EXECUTIONS.1']],
+      ['oms-matcher', ['orders.new', 'risk.decisions', 'w.positions.a', '$KV.LIMITS.default', '_INBOX.x']],
+      ['pnl-updater', ['w.executions.BTCUSDT', 'market.tick.T2026.BTCUSDT', '$JS.API.STREAM.DELETE.POSITIONS']],
+      [
+        'tape',
+        [
+          'w.executions.BTCUSDT',
+          'market.tick.BINANCE.BTCUSDT',
+          'orders.new',
+          '$JS.API.CONSUMER.DELETE.EXECUTIONS.pnl-updater',
+        ],
+      ],
+    ]
+    const api = [
+      ...['CREATE', 'UPDATE', 'DELETE', 'PURGE'].map((action) => `$JS.API.STREAM.${action}.RISK`),
+      '$JS.API.STREAM.MSG.DELETE.EXECUTIONS',
+      'w.anything',
+    ]
+    let seen = 0
+    for (const [user, subjects] of foreign) {
+      const nats = await connectTestNats(t, server.url(user))
+      for (const subject of [...subjects, ...api]) nats.connection.publish(subject)
+      await nats.connection.flush()
+      const expected = [...subjects, ...api].map((subject) => `${user} Publish ${subject}`)
+      await until(`the refusals of ${user}`, () => server.violations().length >= seen + expected.length)
+      t.same(server.violations().slice(seen), expected)
+      seen += expected.length
+    }
+    const tape = await connectTestNats(t, server.url('tape'))
+    tape.connection.subscribe('>')
+    tape.connection.subscribe('executions.>')
+    await until('the refusals', () => server.violations().length >= seen + 2)
+    t.same(server.violations().slice(seen), ['tape Subscription >', 'tape Subscription executions.>'])
+  })
+})
