@@ -620,8 +620,7 @@ void t.test('P1.11 sums beyond 2^53 stay exact', (t) => {
   t.match(lines[1], `cumCost=${(9n * 10n ** 15n - 2n) * (9n * 10n ** 15n - 1n)} `)
   t.strictSame(matcher.depth('ABC', 1).asks, [[ticks, 3]])
   play(matcher, [])
-  for (const srcSeq of [6, 7])
-    matcher.apply({ ...limit('SELL', 9e15, ticks), cmdSeq: srcSeq, srcSeq, timeUs: 0 } as NewRecord)
+  for (const srcSeq of [6, 7]) matcher.apply({ ...limit('SELL', 9e15, ticks), cmdSeq: srcSeq, srcSeq, timeUs: 0 })
   matcher.checkInvariants()
   t.strictSame(matcher.depth('ABC', 1).asks, [[ticks, 18_000_000_000_000_003n]])
   t.end()
@@ -717,7 +716,7 @@ void t.test('P1.11 the hash tells states apart', (t) => {
 void t.test('P1.11 levels far apart and many: insertion and removal anywhere keep the book sorted', (t) => {
   const matcher = newMatcher()
   let srcSeq = 0
-  const apply = (step: Step) => matcher.apply({ ...step, cmdSeq: (srcSeq += 1), srcSeq, timeUs: 0 } as RiskRecord)
+  const apply = (step: Step) => matcher.apply({ ...step, cmdSeq: (srcSeq += 1), srcSeq, timeUs: 0 })
   // 7,919 is prime: every price from 1 to 5,000 comes once, all over the place.
   for (let count = 1; count <= 5_000; count += 1) apply(limit('SELL', 1, 1 + ((count * 7_919) % 5_000)))
   matcher.checkInvariants()
