@@ -694,6 +694,8 @@ void t.test('P1.11 the hash tells states apart', (t) => {
     traceparent: [limit('BUY', 10, 100, { clOrdId: 'a', traceparent: 't' }), limit('BUY', 10, 100)],
     postOnly: [limit('BUY', 10, 100, { clOrdId: 'a', postOnly: true }), limit('BUY', 10, 100)],
     expiry: [limit('BUY', 10, 100, { clOrdId: 'a', expireUs: 9 }), limit('BUY', 10, 100)],
+    'expiry replaced': [...base, replace(1, { quantityLots: 9, expireUs: 9 })],
+    'quantity replaced': [...base, replace(1, { quantityLots: 9 })],
     priority: [...base, replace(1, { quantityLots: 10 })],
     filled: [...base, market('SELL', 1, 1)],
     canceled: [...base, limit('BUY', 1, 1), cancel(3)],
@@ -727,7 +729,14 @@ void t.test('P1.11 levels far apart and many: insertion and removal anywhere kee
   for (let target = 1; target <= 5_000; target += 1) if (target % 10 > 0) apply(cancel(target))
   matcher.checkInvariants()
   t.equal(matcher.depth('ABC', 6_000).asks.length, 500)
-  apply(market('BUY', 499, 5_000))
+  // All of the worst prices go; a worse one than any that is left comes.
+  for (const [ticks] of matcher.depth('ABC', 6_000).asks.slice(100))
+    for (const { orderNumber, priceTicks } of matcher.openOrdersOf('alice'))
+      if (priceTicks === ticks) apply(cancel(orderNumber))
+  apply(limit('SELL', 1, 5_000))
+  matcher.checkInvariants()
+  t.strictSame(matcher.depth('ABC', 6_000).asks.at(-1), [5_000, 1])
+  apply(market('BUY', 100, 5_000))
   t.strictSame(matcher.depth('ABC', 9).asks.length, 1)
   apply(massCancel({}))
   matcher.checkInvariants()
