@@ -70,10 +70,16 @@ export class GateState {
     })
   }
 
-  /** The exposure of an account in a symbol; one that is not kept when there is none yet. */
-  exposureOf(account: string, market: Market): Exposure {
-    const known = this.#accounts.get(account)
-    return known?.bySymbol.get(market.instrument.symbol) ?? new Exposure(known ?? new AccountExposure(account), market)
+  findExposure(account: string, symbol: string): Exposure | undefined {
+    return this.#accounts.get(account)?.bySymbol.get(symbol)
+  }
+
+  /** The exposure of an account in a market; one that is not kept when there is none yet. */
+  exposureIn(market: Market, account: string): Exposure {
+    return (
+      this.findExposure(account, market.instrument.symbol) ??
+      new Exposure(this.#accounts.get(account) ?? new AccountExposure(account), market)
+    )
   }
 
   /** The account of an order that is open or among the last orders. */

@@ -33,7 +33,7 @@ import type {
   RuleCheck,
 } from '../schemas/risk.ts'
 import { add, multiply, subtract } from './money.ts'
-import { Market } from './exposure.ts'
+import { Market, type Exposure } from './exposure.ts'
 import { GateState, type GateOptions } from './gate-state.ts'
 import { holdOf, type HeldOrder, type PendingReplace } from './held-order.ts'
 import { dayEndAfter, isRefusal, lotsOf, protectionTicksOf, ticksOf, unsupported, type Refusal } from './order-terms.ts'
@@ -120,6 +120,11 @@ export class Gate {
   /** The definition in force; undefined before an order used the symbol. */
   instrument(symbol: string): Instrument | undefined {
     return this.#state.markets.get(symbol)?.instrument
+  }
+
+  /** Position and holds of an account in a symbol; undefined before its first order there. */
+  exposure(account: string, symbol: string): Readonly<Exposure> | undefined {
+    return this.#state.findExposure(account, symbol)
   }
 
   /** Decides one command. @returns its record, already applied */
@@ -284,7 +289,7 @@ export class Gate {
     }
     const holdTicks = priceTicks ?? protectionTicks
     assert(holdTicks !== undefined, 'an order has a price to hold at')
-    const exposure = this.#state.exposureOf(account, market)
+    const exposure = this.#state.exposureIn(market, account)
     const value = multiply(quantityLots, holdTicks)
     const check = this.#checkRisk({
       exposure,
