@@ -8,8 +8,9 @@ export type PubAck =
   /** No answer in time: the message may or may not be stored. */
   | { readonly outcome: 'unknown' }
 
-/** Server error code of a publish whose expected last sequence did not match. */
+/** Server error codes of a publish whose expected last sequence or message id did not match. */
 export const wrongLastSequence = 10071
+export const wrongLastMsgId = 10070
 /** Server error code of a publish to a stream whose messages may not be that large. */
 export const messageTooLarge = 10054
 

@@ -1,10 +1,9 @@
-import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream'
-import { headers as createHeaders } from '@nats-io/transport-node'
+import type { JetStreamManager } from '@nats-io/jetstream'
+import { headers as createHeaders, type MsgHdrs } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
-import { utf8FromText } from '../base/json.ts'
 import { headerNames } from '../subjects/names.ts'
-import { AckedPublisher, messageTooLarge, type PubAck, wrongLastSequence } from './acks.ts'
+import { AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import type { Position } from './position.ts'
@@ -26,10 +25,26 @@ interface Entry {
 }
 
 const retryMs = 200
-const expectedLastSequence = 'Nats-Expected-Last-Sequence'
 
 /**
- * Writes a single-writer stream in order, pipelined, every message fenced by the sequence that must precede it.
+ * Headers that let the server store a message only as the successor of the one before it.
+ *
+ * The sequence alone does not fence a pipeline: of the messages that an outdated writer has on their way, one may
+ * expect just the sequence that its successor has reached, and from there on its pipeline fits. The chain of message
+ * ids cannot be met by chance: each names its predecessor, and the epoch record is nobody's predecessor but the new
+ * writer's (docs/adr/0003).
+ */
+export function fenceHeaders(writerId: string, lastSequence: number, isEpoch: boolean): MsgHdrs {
+  const headers = createHeaders()
+  headers.set('Nats-Expected-Last-Sequence', String(lastSequence))
+  headers.set('Nats-Msg-Id', `${writerId}-${lastSequence + 1}`)
+  if (!isEpoch) headers.set('Nats-Expected-Last-Msg-Id', `${writerId}-${lastSequence}`)
+  return headers
+}
+
+/**
+ * Writes a single-writer stream in order, pipelined, every message fenced by the one that must precede it. The last
+ * message of the stream must be this writer's epoch record.
  *
  * A refused or unanswered publish never loses or doubles a message: the writer stops, reads back what the stream holds
  * after the last message it knows of, and goes on with the first that is missing. If it finds a message there that is
@@ -39,6 +54,7 @@ export class FencedWriter {
   readonly #nats: Nats
   readonly #publisher: AckedPublisher
   readonly #stream: string
+  readonly #writerId: string
   readonly #log: Log
   readonly #onFatal: (error: Error) => void
   /** Not known to be stored, in order; the first `#sent` of them are on their way. */
@@ -56,6 +72,9 @@ export class FencedWriter {
     nats: Nats
     publisher: AckedPublisher
     stream: string
+    /** Unlike that of any other writer, earlier lives of this process included. */
+    writerId: string
+    /** Sequence of the epoch record. */
     lastSequence: number
     log: Log
     onFatal: (error: Error) => void
@@ -63,6 +82,7 @@ export class FencedWriter {
     this.#nats = options.nats
     this.#publisher = options.publisher
     this.#stream = options.stream
+    this.#writerId = options.writerId
     this.#storedSequence = options.lastSequence
     this.#log = options.log
     this.#onFatal = options.onFatal
@@ -102,8 +122,11 @@ export class FencedWriter {
       this.#unanswered += 1
       this.#sent += 1
       try {
-        this.#publisher.publish(entry.output.subject, entry.output.body, headersOf(entry.output, expected), (ack) =>
-          this.#answered(entry, expected + 1, ack),
+        this.#publisher.publish(
+          entry.output.subject,
+          entry.output.body,
+          this.#headersOf(entry.output, expected),
+          (ack) => this.#answered(entry, expected + 1, ack),
         )
       } catch (error) {
         this.#fail(error instanceof Error ? error : new Error(messageOf(error)))
@@ -130,7 +153,8 @@ export class FencedWriter {
         this.#fail(new PipelineError('STREAM_ROOM', `${this.#stream} refuses a message: ${ack.description}`))
         return
       }
-      if (ack.errCode !== wrongLastSequence) this.#blockedReason = `${this.#stream}: ${ack.description}`
+      if (ack.errCode !== wrongLastSequence && ack.errCode !== wrongLastMsgId)
+        this.#blockedReason = `${this.#stream}: ${ack.description}`
     } else this.#blockedReason ??= `${this.#stream}: no answer`
     if (!this.#recovering) void this.#recover()
   }
@@ -177,7 +201,7 @@ export class FencedWriter {
         const next = this.#storedSequence + 1
         const stored = await this.#nats.jsm.streams.getMessage(this.#stream, { seq: next })
         const entry = this.#queue[this.#head]
-        if (!entry || !stored || !isSame(stored, entry.output))
+        if (!entry || stored?.header.get('Nats-Msg-Id') !== `${this.#writerId}-${next}`)
           throw new PipelineError(
             'WRITER_FENCED',
             `${this.#stream} holds a message at ${next} that another process wrote: it has taken over`,
@@ -192,6 +216,15 @@ export class FencedWriter {
     return true
   }
 
+  #headersOf({ position, srcSeq }: Output, lastSequence: number): MsgHdrs {
+    const headers = fenceHeaders(this.#writerId, lastSequence, false)
+    headers.set(headerNames.inSeq, String(position.inSeq))
+    headers.set(headerNames.inIndex, String(position.inIndex))
+    if (position.part !== undefined) headers.set(headerNames.inPart, position.part)
+    if (srcSeq !== undefined) headers.set(headerNames.srcSeq, String(srcSeq))
+    return headers
+  }
+
   #fail(error: Error): void {
     if (this.#closed) return
     this.#closed = true
@@ -199,28 +232,9 @@ export class FencedWriter {
   }
 }
 
-function headersOf(output: Output, expected: number) {
-  const headers = createHeaders()
-  headers.set(headerNames.inSeq, String(output.position.inSeq))
-  headers.set(headerNames.inIndex, String(output.position.inIndex))
-  if (output.position.part !== undefined) headers.set(headerNames.inPart, output.position.part)
-  if (output.srcSeq !== undefined) headers.set(headerNames.srcSeq, String(output.srcSeq))
-  headers.set(expectedLastSequence, String(expected))
-  return headers
-}
-
 /** Last sequence of a stream, as its leader knows it. */
 export async function lastSequenceOf(jsm: JetStreamManager, stream: string): Promise<number> {
   return (await jsm.streams.info(stream)).state.last_seq
-}
-
-function isSame(stored: StoredMsg, output: Output): boolean {
-  const { header, data } = stored
-  return (
-    header.get(headerNames.inSeq) === String(output.position.inSeq) &&
-    header.get(headerNames.inIndex) === String(output.position.inIndex) &&
-    Buffer.compare(data, utf8FromText(output.body)) === 0
-  )
 }
 
 function pause(ms: number): Promise<void> {

@@ -14,6 +14,10 @@ import type { Nats } from './nats.ts'
 /** Room that is assumed where neither the account nor a setting bounds it: deploy/nats.conf gives 10 GB of files. */
 const roomDefaultBytes = 9.5 * 2 ** 30
 
+/** How long the server remembers the Nats-Msg-Ids of clients; nothing of ours relies on it. */
+const clientWindowNs = 120_000_000_000
+const singleWriterWindowNs = 1_000_000_000
+
 /** One way in which a stream on the server differs from the contract. */
 export interface Drift {
   readonly stream: string
@@ -45,6 +49,8 @@ export function streamConfigOf(spec: StreamSpec, maxBytes: number): Partial<Stre
     deny_delete: spec.maxMsgsPerSubject === undefined && spec.name !== 'DLQ',
     deny_purge: false,
     allow_rollup_hdrs: false,
+    // Single writers are fenced by message ids and need no memory of them.
+    duplicate_window: spec.epoch ? singleWriterWindowNs : clientWindowNs,
     allow_direct: true,
     num_replicas: 1,
   }

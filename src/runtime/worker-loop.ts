@@ -1,12 +1,12 @@
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream'
-import { headers as createHeaders } from '@nats-io/transport-node'
+import { headers as createHeaders, nuid } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import { deadLetterSubject } from '../subjects/names.ts'
 import { AckedPublisher, wrongLastSequence } from './acks.ts'
-import { FencedWriter, lastSequenceOf, type Output } from './fenced-writer.ts'
+import { fenceHeaders, FencedWriter, lastSequenceOf, type Output } from './fenced-writer.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
@@ -247,6 +247,7 @@ export class WorkerLoop {
     const prefix = spec.ingestPrefix ?? ''
     const { positionSubject } = this.#spec
     assert(spec.epoch, `${output} has many writers`)
+    const writerId = nuid.next()
     for (;;) {
       const lastSequence = await lastSequenceOf(this.#nats.jsm, output)
       const query = positionSubject === undefined ? { seq: lastSequence } : { last_by_subj: positionSubject }
@@ -254,8 +255,7 @@ export class WorkerLoop {
       this.#stored = last ? positionOf(last.header) : positionZero
       if (lastSequence > 0 && !last && positionSubject === undefined)
         throw new PipelineError('STREAM_GAP', `${output}: its last message (${lastSequence}) is gone`)
-      const headers = createHeaders()
-      headers.set('Nats-Expected-Last-Sequence', String(lastSequence))
+      const headers = fenceHeaders(writerId, lastSequence, true)
       headers.set('In-Seq', String(this.#stored.inSeq))
       headers.set('In-Index', String(this.#stored.inIndex))
       if (this.#stored.part !== undefined) headers.set('In-Part', this.#stored.part)
@@ -269,6 +269,7 @@ export class WorkerLoop {
           nats: this.#nats,
           publisher: this.#publisher,
           stream: output,
+          writerId,
           lastSequence: ack.sequence,
           log: this.#log,
           onFatal: this.#onFatal,
