@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { assert } from '../base/assert.ts'
 import { systemClock } from '../base/clock.ts'
 import { parseDecimal } from '../base/decimal.ts'
-import { PipelineError, messageOf } from '../base/errors.ts'
+import { messageOf } from '../base/errors.ts'
 import { Gate } from '../domain/gate.ts'
 import type { OrderView } from '../domain/order-views.ts'
 import { Portfolio } from '../domain/positions.ts'
@@ -13,7 +13,7 @@ import { AckedPublisher } from '../runtime/acks.ts'
 import { dayTimeUs } from '../runtime/config.ts'
 import { HealthMonitor } from '../runtime/health.ts'
 import { createLog, type Log } from '../runtime/log.ts'
-import { createWorkerMetrics } from '../runtime/metrics.ts'
+import { createOrderMetrics, createWorkerMetrics, type OrderMetrics, type WorkerMetrics } from '../runtime/metrics.ts'
 import { connectNats, type Nats } from '../runtime/nats.ts'
 import { followStream } from '../runtime/reader.ts'
 import { RedisProjection } from '../runtime/redis.ts'
@@ -25,9 +25,11 @@ import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig }
 import type { Settings } from '../schemas/settings.ts'
 import { type WorkerName, workerSpec } from '../subjects/contract.ts'
 import { createOmsMatcher } from '../workers/oms-matcher.ts'
+import { serveOrderQueries } from '../workers/order-query.ts'
 import { createPnlUpdater } from '../workers/pnl-updater.ts'
 import { createRiskGate, seedLimits, watchLimits } from '../workers/risk-gate.ts'
 import { createTape } from '../workers/tape.ts'
+import { startGateway } from './start-gateway.ts'
 
 const markIntervalMs = 1_000
 
@@ -56,7 +58,7 @@ export interface Shared {
   readonly instruments: InstrumentsConfig
 }
 
-interface Running {
+export interface Running {
   readonly name: WorkerName
   stop(): Promise<void>
 }
@@ -111,13 +113,13 @@ async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
     case 'risk-gate':
       return startRiskGate(shared)
     case 'oms-matcher':
-      return startLoop(name, shared, { fold: createOmsMatcher().fold })
+      return startOmsMatcher(shared)
     case 'pnl-updater':
       return startPnlUpdater(shared)
     case 'tape':
       return startLoop(name, shared, { fold: createTape() })
     case 'gateway':
-      throw new PipelineError('USAGE', 'the gateway is not there yet')
+      return startGateway(shared)
   }
 }
 
@@ -161,6 +163,27 @@ async function startRiskGate(shared: Shared): Promise<Running> {
       limits.stop()
       await stop()
     },
+  })
+}
+
+/** Counts all commands, and answers what the doors ask about open orders and books. */
+async function startOmsMatcher(shared: Shared): Promise<Running> {
+  let metrics: OrderMetrics | undefined
+  let queries: { stop(): void } | undefined
+  const { fold, matcher, cmdSeq } = createOmsMatcher(({ srcSeq, status = 'NONE', timeUs }) => {
+    const source = srcSeq > 0 ? 'orders' : 'gate'
+    metrics?.orders.inc({ status, source })
+    metrics?.latencySeconds.observe({ source }, Math.max(0, systemClock.nowMs() - timeUs / 1_000) / 1_000)
+  })
+  return startLoop('oms-matcher', shared, {
+    fold,
+    onMetrics: ({ registry }) => {
+      metrics = createOrderMetrics(registry, () => matcher.openCount)
+    },
+    onActive: () => {
+      queries = serveOrderQueries(shared.nats, matcher, cmdSeq)
+    },
+    onStop: () => queries?.stop(),
   })
 }
 
@@ -217,8 +240,9 @@ async function startLoop(
   parts: {
     fold: Fold
     redis?: { isUp(): boolean; probe(worker: string): Promise<void> }
+    onMetrics?: (metrics: WorkerMetrics) => void
     onActive?: () => void
-    onStop?: () => Promise<void>
+    onStop?: () => Promise<void> | void
   },
 ): Promise<Running> {
   const { nats, settings, log, publisher, monitor, options } = shared
@@ -248,6 +272,7 @@ async function startLoop(
     ...(parts.redis ? { redis: parts.redis } : {}),
   })
   const metrics = createWorkerMetrics(name, { lag: () => health.lag(), loop: () => loop.state() })
+  parts.onMetrics?.(metrics)
   const http = createWorkerHttp({
     body: () => health.body(),
     get status() {

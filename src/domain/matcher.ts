@@ -71,6 +71,10 @@ export class Matcher {
     return this.#open.get(orderNumber)
   }
 
+  get openCount(): number {
+    return this.#open.size
+  }
+
   /** The open orders of an account in the order of acceptance. */
   openOrdersOf(account: string): Iterable<Order> {
     return this.#open.ofAccount(account)

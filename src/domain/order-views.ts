@@ -24,7 +24,17 @@ export interface OrderView {
   readonly asOf: number
 }
 
-export function isOpen(view: OrderView): boolean {
+/** The state of an order by itself. */
+export type OrderState = Omit<OrderView, 'asOf'>
+
+/** Open orders of an account, in the order of acceptance, as the matcher answers `query.orders.<account>`. */
+export interface OrdersPage {
+  readonly orders: readonly OrderState[]
+  /** There are more, with higher numbers. */
+  readonly hasMore: boolean
+}
+
+export function isOpen(view: OrderState): boolean {
   return view.status === 'NEW' || view.status === 'PARTIALLY_FILLED' || view.status === 'PENDING_NEW'
 }
 
@@ -74,6 +84,11 @@ export class OrderViews {
     return this.#open.values()
   }
 
+  /** Ended orders that are still remembered, the oldest first. */
+  ended(): IterableIterator<OrderView> {
+    return this.#ended.values()
+  }
+
   get openCount(): number {
     return this.#open.size
   }
@@ -106,8 +121,8 @@ export class OrderViews {
   }
 }
 
-/** Every report carries the complete state of its order, so that one report is enough. */
-function viewOf(sequence: number, report: ExecutionReport): OrderView {
+/** What a report says of its order: every one carries the complete state, so that one is enough. */
+export function viewOf(sequence: number, report: ExecutionReport): OrderView {
   return {
     orderId: report.orderId,
     ...(report.clOrdId === undefined ? {} : { clOrdId: report.clOrdId }),
@@ -119,15 +134,21 @@ function viewOf(sequence: number, report: ExecutionReport): OrderView {
     status: statusOf(report),
     filledQuantity: report.cumQty ?? 0,
     ...(report.avgPx === undefined ? {} : { averagePrice: report.avgPx }),
-    ...(report.ordRejReason === undefined
-      ? {}
-      : { errorMessage: `${report.ordRejReason}${report.text === undefined ? '' : `: ${report.text}`}` }),
+    ...(report.ordRejReason === undefined ? {} : { errorMessage: errorMessageOf(report) }),
     ...(report.refOrderId === undefined ? {} : { refOrderId: report.refOrderId }),
     asOf: sequence,
   }
 }
 
-function statusOf({ ordStatus, ordRejReason }: ExecutionReport): OrderViewStatus {
+/** Why a command was refused, in words: the reason, then its text. */
+export function errorMessageOf({ ordRejReason, text }: ExecutionReport): string {
+  return [ordRejReason, text].filter((part) => part !== undefined).join(': ')
+}
+
+export function statusOf({
+  ordStatus,
+  ordRejReason,
+}: Pick<ExecutionReport, 'ordStatus' | 'ordRejReason'>): OrderViewStatus {
   switch (ordStatus) {
     case 'New':
       return 'NEW'

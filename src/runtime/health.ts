@@ -3,7 +3,7 @@ import { rfc3339FromUs } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { HealthBody, HealthEntry, HealthStatus, LagReading, StorageReading } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
-import { streamSpecs, type WorkerSpec } from '../subjects/contract.ts'
+import { type StreamName, streamSpecs, type WorkerSpec } from '../subjects/contract.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import type { StreamMonitor } from './stream-monitor.ts'
@@ -117,10 +117,13 @@ export class HealthMonitor {
   }
 
   lag(): LagReading | null {
-    const { spec, loop, monitor } = this.#options
-    if (!spec.input || !loop) return null
-    const state = loop()
-    const messages = Math.max(0, (monitor.get(spec.input)?.lastSequence ?? 0) - state.settledSequence)
+    const { spec, loop, follows, monitor } = this.#options
+    const input = follows?.stream ?? spec.input
+    const state = follows
+      ? { settledSequence: follows.sequence(), oldestPendingUs: undefined, redelivered: 0 }
+      : loop?.()
+    if (!input || !state) return null
+    const messages = Math.max(0, (monitor.get(input)?.lastSequence ?? 0) - state.settledSequence)
     const nowMs = Date.now()
     if (messages === 0) this.#lagSince = undefined
     else if (this.#lagSince?.settled !== state.settledSequence)
@@ -239,6 +242,8 @@ export interface HealthOptions {
   readonly settings: Settings
   readonly log: Log
   readonly loop?: () => LoopState
+  /** Of a door without a loop: the stream it must keep up with, and how far it is. */
+  readonly follows?: { readonly stream: StreamName; sequence(): number }
   readonly redis?: { isUp(): boolean; probe(worker: string): Promise<void> }
   readonly connections?: () => number
 }

@@ -20,6 +20,7 @@ export const settingsSchema = Type.Object({
   BATCH_MAX: whole('messages in a batch at most', 10, 1, 1_000),
   BATCH_WAIT_MS: whole('time a batch stays open after its first message', 10, 0, 60_000),
   ORDER_WAIT_MS: whole('how long a request waits for its stored report before it answers 202', 5_000, 1, 60_000),
+  HTTP_IN_FLIGHT_MAX: whole('commands that may wait for their reports at once; beyond it 429', 10_000, 1, 1e6),
   DAY_END_UTC: Type.String({
     description: 'time of day in UTC at which DAY orders expire, 00:01 to 24:00',
     default: '24:00',

@@ -9,6 +9,7 @@ import { assert } from '../base/assert.ts'
 import { rfc3339FromUs } from '../base/clock.ts'
 import { textFromUtf8 } from '../base/json.ts'
 import { Matcher } from '../domain/matcher.ts'
+import { statusOf, type OrderViewStatus } from '../domain/order-views.ts'
 import { encodeExecutions, encodeReport, orderIdOf, type ReportValue } from '../schemas/execution.ts'
 import type { RiskMessage, RiskRecord } from '../schemas/risk.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
@@ -16,7 +17,25 @@ import type { InputMessage } from '../runtime/reader.ts'
 import type { Fold } from '../runtime/worker-loop.ts'
 import { executionsSubject } from '../subjects/names.ts'
 
-export function createOmsMatcher(): { fold: Fold; matcher: Matcher } {
+/** A record that has been answered, after its last report is stored. */
+export interface AnsweredRecord {
+  /** Sequence in ORDERS of its command; 0 if the gate issued it. */
+  readonly srcSeq: number
+  /** Of its order afterwards; undefined for a mass cancel that met nothing. */
+  readonly status: OrderViewStatus | undefined
+  /** When ORDERS stored it. */
+  readonly timeUs: number
+}
+
+type AnswerOutput = Output & { readonly answered?: AnsweredRecord }
+
+/** @param onAnswered called for what this process has answered itself, in order */
+export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void): {
+  fold: Fold
+  matcher: Matcher
+  /** The last record folded. */
+  cmdSeq: () => number
+} {
   const matcher = new Matcher()
   let cmdSeq = 0
   const fold: Fold = {
@@ -33,11 +52,14 @@ export function createOmsMatcher(): { fold: Fold; matcher: Matcher } {
       }
       return { outputs }
     },
+    onStored: (outputs) => {
+      for (const { answered } of outputs as readonly AnswerOutput[]) if (answered) onAnswered?.(answered)
+    },
   }
-  return { fold, matcher }
+  return { fold, matcher, cmdSeq: () => cmdSeq }
 }
 
-function answer(matcher: Matcher, record: RiskRecord, message: InputMessage, inIndex: number): Output[] {
+function answer(matcher: Matcher, record: RiskRecord, message: InputMessage, inIndex: number): AnswerOutput[] {
   const reports = matcher.apply(record)
   // Changed limits have no report; everything else has an answer, be it an empty one.
   if (record.type === 'limits') return []
@@ -54,6 +76,7 @@ function answer(matcher: Matcher, record: RiskRecord, message: InputMessage, inI
   )
   const symbol = symbolOf(record, reports)
   const subject = `w.${executionsSubject(symbol, record.type === 'massCancel')}`
+  const answered = { srcSeq: record.srcSeq, status: statusAfter(reports), timeUs: record.timeUs }
   const bodies = encodeExecutions(record.cmdSeq, symbol, record.timeUs, encoded)
   return bodies.map((body, index) => ({
     subject,
@@ -64,7 +87,15 @@ function answer(matcher: Matcher, record: RiskRecord, message: InputMessage, inI
       ...(bodies.length === 1 ? {} : { part: `${index + 1}/${bodies.length}` }),
     },
     srcSeq: record.srcSeq,
+    ...(index === bodies.length - 1 ? { answered } : {}),
   }))
+}
+
+/** The status of the order that the first report is about, as the last one leaves it. */
+function statusAfter(reports: readonly ReportValue[]): OrderViewStatus | undefined {
+  const order = reports[0]?.order
+  const last = reports.findLast((report) => report.order === order)
+  return last && statusOf({ ordStatus: last.ordStatus, ...(last.reason ? { ordRejReason: last.reason } : {}) })
 }
 
 function symbolOf(record: RiskRecord, reports: readonly ReportValue[]): string | undefined {

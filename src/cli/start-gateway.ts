@@ -1,0 +1,75 @@
+import { ExecutionFeed } from '../http/execution-feed.ts'
+import { createGateway } from '../http/gateway.ts'
+import { CommandPublisher } from '../runtime/command-publisher.ts'
+import { HealthMonitor } from '../runtime/health.ts'
+import { createOrderMetrics, createWorkerMetrics } from '../runtime/metrics.ts'
+import { workerSpec } from '../subjects/contract.ts'
+import type { Running, Shared } from './worker-process.ts'
+
+/** A door opens when it knows the recent orders, or after this long. */
+const catchUpMs = 10_000
+/** When it closes, whoever still waits for a report then gets 202, and a moment later connections are cut. */
+const waitersGraceMs = 2_500
+const connectionsGraceMs = 3_000
+
+/** Starts the HTTP door for orders. */
+export async function startGateway(shared: Shared): Promise<Running> {
+  const { nats, settings, log, publisher, monitor, options } = shared
+  const spec = workerSpec('gateway')
+  const feed = new ExecutionFeed(nats)
+  await feed.start(options.onFatal)
+  await feed.caughtUp(catchUpMs)
+  let connections = 0
+  const health = new HealthMonitor({
+    service: 'gateway',
+    spec,
+    key: `gateway.${options.instance}`,
+    nats,
+    monitor,
+    settings,
+    log,
+    follows: { stream: 'EXECUTIONS', sequence: () => feed.sequence },
+    connections: () => connections,
+  })
+  const { registry } = createWorkerMetrics('gateway', { lag: () => health.lag() })
+  const app = createGateway({
+    nats,
+    feed,
+    publisher: new CommandPublisher(nats, publisher),
+    monitor,
+    settings,
+    metrics: createOrderMetrics(registry, () => feed.views.openCount),
+    log,
+    served: {
+      body: () => health.body(),
+      get status() {
+        return health.status
+      },
+      get isReady() {
+        return health.isReady
+      },
+      metrics: () => registry.metrics(),
+    },
+    onAnswered: (latencyMs) => health.latencies.add(latencyMs),
+  })
+  app.server.on('connection', (socket) => {
+    connections += 1
+    socket.once('close', () => {
+      connections -= 1
+    })
+  })
+  await app.listen({ host: settings.HTTP_HOST, port: options.ports?.gateway ?? spec.httpPort })
+  return {
+    name: 'gateway',
+    stop: async () => {
+      const timers = [
+        setTimeout(() => feed.giveUp(), waitersGraceMs),
+        setTimeout(() => app.server.closeAllConnections(), connectionsGraceMs),
+      ]
+      await app.close()
+      for (const timer of timers) clearTimeout(timer)
+      await feed.stop(log)
+      health.stop()
+    },
+  }
+}
