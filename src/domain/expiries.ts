@@ -23,6 +23,11 @@ export class Expiries {
     this.#dueUsOf = dueUsOf
   }
 
+  /** Entries kept, stale ones included. */
+  get size(): number {
+    return this.#heap.length
+  }
+
   add(timeUs: number, orderNumber: number): void {
     if (this.#heap.length >= this.#sizeMax) this.#rebuild()
     this.#push({ timeUs, orderNumber })

@@ -10,7 +10,7 @@ import { ClOrdIds } from './cl-ord-ids.ts'
 import { add, subtract } from './money.ts'
 import { Expiries } from './expiries.ts'
 import { AccountExposure, Exposure, Market } from './exposure.ts'
-import { dueUsOf, holdOf, type HeldOrder, type PendingReplace } from './held-order.ts'
+import { dueUsOf, holdOf, withReplace, type HeldOrder, type Terms } from './held-order.ts'
 import { OrderOwners } from './order-owners.ts'
 import { RiskRules } from './risk-rules.ts'
 
@@ -20,8 +20,6 @@ export interface GateOptions {
   readonly clOrdIdMemory?: number
   readonly clOrdIdMemoryVenue?: number
 }
-
-const none: readonly PendingReplace[] = []
 
 /** The commands behind these never named an order, or may try again under the same name. */
 const namelessReasons: ReadonlySet<RejectReason> = new Set<RejectReason>([
@@ -185,7 +183,8 @@ export class GateState {
       holdTicks,
       expireUs: record.expireUs,
       expiring: false,
-      pending: none,
+      pending: [],
+      possible: [{ lots: record.quantityLots, ticks: holdTicks }],
       heldLots: 0,
       heldValue: 0,
     }
@@ -200,16 +199,14 @@ export class GateState {
 
   #applyReplace(record: ReplaceRecord): void {
     const order = this.#order(record.target)
-    order.pending = [
-      ...order.pending,
-      {
-        cmdSeq: record.cmdSeq,
-        clOrdId: record.clOrdId,
-        quantityLots: record.quantityLots,
-        priceTicks: record.priceTicks,
-        expireUs: record.expireUs,
-      },
-    ]
+    order.pending.push({
+      cmdSeq: record.cmdSeq,
+      clOrdId: record.clOrdId,
+      quantityLots: record.quantityLots,
+      priceTicks: record.priceTicks,
+      expireUs: record.expireUs,
+    })
+    order.possible = withReplace(order.possible, record)
     this.#replaces.set(record.cmdSeq, order)
     this.#setHold(order)
     this.#setExpiry(order)
@@ -285,7 +282,7 @@ export class GateState {
     this.#replaces.delete(cmdSeq)
     const replace = order.pending.find((pending) => pending.cmdSeq === cmdSeq)
     assert(replace, `replace ${cmdSeq} is not pending`)
-    order.pending = order.pending.length === 1 ? none : order.pending.filter((pending) => pending !== replace)
+    order.pending = order.pending.filter((pending) => pending !== replace)
     if (accepted) {
       order.quantityLots = replace.quantityLots ?? order.quantityLots
       order.holdTicks = replace.priceTicks ?? order.holdTicks
@@ -293,12 +290,14 @@ export class GateState {
       assert(order.quantityLots > order.cumLots, `order ${order.orderNumber} is replaced below what is filled`)
     }
     if (!this.orders.has(order.orderNumber)) return
+    const terms: readonly Terms[] = [{ lots: order.quantityLots, ticks: order.holdTicks }]
+    order.possible = order.pending.reduce(withReplace, terms)
     this.#setHold(order)
     if (replace.expireUs !== undefined) this.#setExpiry(order)
   }
 
   #setHold(order: HeldOrder): void {
-    const { lots, value } = holdOf(order)
+    const { lots, value } = holdOf(order.possible, order.cumLots)
     order.exposure.hold(order.buy, lots - order.heldLots, subtract(value, order.heldValue))
     order.heldLots = lots
     order.heldValue = value
@@ -349,7 +348,7 @@ export class GateState {
       { buyLots: Exact; buyValue: Exact; sellLots: Exact; sellValue: Exact; open: number }
     >()
     for (const order of this.orders.values()) {
-      const { lots, value } = holdOf(order)
+      const { lots, value } = holdOf(order.possible, order.cumLots)
       assert(order.heldLots === lots && order.heldValue === value, `order ${order.orderNumber}: hold`)
       assert(order.cumLots < order.quantityLots, `order ${order.orderNumber}: nothing left to fill`)
       const total = sums.get(order.exposure) ?? { buyLots: 0, buyValue: 0, sellLots: 0, sellValue: 0, open: 0 }

@@ -35,7 +35,7 @@ import type {
 import { add, multiply, subtract } from './money.ts'
 import { Market, type Exposure } from './exposure.ts'
 import { GateState, type GateOptions } from './gate-state.ts'
-import { holdOf, type HeldOrder, type PendingReplace } from './held-order.ts'
+import { holdOf, withReplace, type HeldOrder, type PendingReplace } from './held-order.ts'
 import { dayEndAfter, isRefusal, lotsOf, protectionTicksOf, ticksOf, unsupported, type Refusal } from './order-terms.ts'
 import type { Demand } from './risk-rules.ts'
 
@@ -363,14 +363,15 @@ export class Gate {
 
   /** As if the order were new and its old hold gone; undefined when the hold does not grow. */
   #checkReplace(order: HeldOrder, replace: PendingReplace): RuleCheck | Refusal | undefined {
-    const after = holdOf(order, [...order.pending, replace])
+    const possible = withReplace(order.possible, replace)
+    const after = holdOf(possible, order.cumLots)
     if (after.lots <= order.heldLots && after.value <= order.heldValue) return undefined
     const { exposure, buy } = order
     return this.#checkRisk({
       exposure,
       buy,
       lots: after.lots + order.cumLots,
-      value: holdOf({ ...order, cumLots: 0 }, [...order.pending, replace]).value,
+      value: holdOf(possible, 0).value,
       sideLots: add(buy ? exposure.buyLots : exposure.sellLots, after.lots - order.heldLots),
       sideValue: add(buy ? exposure.buyValue : exposure.sellValue, subtract(after.value, order.heldValue)),
       opens: false,

@@ -29,7 +29,9 @@ export interface HeldOrder {
   expireUs: number | undefined
   /** An expire record has been issued. */
   expiring: boolean
-  pending: readonly PendingReplace[]
+  pending: PendingReplace[]
+  /** The terms it may have once all of `pending` are accepted or refused, those below others left out. */
+  possible: readonly Terms[]
   /** What this order adds to the holds of its exposure. */
   heldLots: number
   heldValue: Exact
@@ -41,7 +43,8 @@ export interface Hold {
   readonly value: Exact
 }
 
-interface Terms {
+/** Quantity and hold price. */
+export interface Terms {
   readonly lots: number
   readonly ticks: number
 }
@@ -49,17 +52,19 @@ interface Terms {
 /** Beyond this many possible terms the largest quantity at the largest price stands for all. */
 const termsMax = 8
 
-/** The terms the order may have once every pending replace is accepted or refused, those below others left out. */
-function possibleTerms(order: HeldOrder, pending: readonly PendingReplace[]): readonly Terms[] {
-  let possible: readonly Terms[] = [{ lots: order.quantityLots, ticks: order.holdTicks }]
-  for (const { quantityLots, priceTicks } of pending) {
-    const replaced = possible.map(({ lots, ticks }) => ({ lots: quantityLots ?? lots, ticks: priceTicks ?? ticks }))
-    const all = [...possible, ...replaced]
-    possible = all.filter((terms, at) => !all.some((other, otherAt) => isBelow(terms, other, otherAt < at)))
-    if (possible.length > termsMax)
-      possible = [{ lots: Math.max(...all.map(({ lots }) => lots)), ticks: Math.max(...all.map(({ ticks }) => ticks)) }]
-  }
-  return possible
+/** The possible terms when one more replace is pending. */
+export function withReplace(
+  possible: readonly Terms[],
+  {
+    quantityLots,
+    priceTicks,
+  }: { readonly quantityLots?: number | undefined; readonly priceTicks?: number | undefined },
+): readonly Terms[] {
+  const replaced = possible.map(({ lots, ticks }) => ({ lots: quantityLots ?? lots, ticks: priceTicks ?? ticks }))
+  const all = [...possible, ...replaced]
+  const highest = all.filter((terms, at) => !all.some((other, otherAt) => isBelow(terms, other, otherAt < at)))
+  if (highest.length <= termsMax) return highest
+  return [{ lots: Math.max(...all.map(({ lots }) => lots)), ticks: Math.max(...all.map(({ ticks }) => ticks)) }]
 }
 
 function isBelow(terms: Terms, other: Terms, ofEqualsTheLater: boolean): boolean {
@@ -71,15 +76,11 @@ function isBelow(terms: Terms, other: Terms, ofEqualsTheLater: boolean): boolean
  * What an order may still come to fill: leaves, and leaves × hold price. With replaces pending the larger of old and
  * new, of each (FIX: a replace may be refused).
  */
-export function holdOf(order: HeldOrder, pending: readonly PendingReplace[] = order.pending): Hold {
-  if (pending.length === 0) {
-    const lots = order.quantityLots - order.cumLots
-    return { lots, value: multiply(lots, order.holdTicks) }
-  }
+export function holdOf(possible: readonly Terms[], cumLots: number): Hold {
   let lots = 0
   let value: Exact = 0
-  for (const terms of possibleTerms(order, pending)) {
-    const leavesLots = Math.max(0, terms.lots - order.cumLots)
+  for (const terms of possible) {
+    const leavesLots = Math.max(0, terms.lots - cumLots)
     lots = Math.max(lots, leavesLots)
     value = larger(value, multiply(leavesLots, terms.ticks))
   }

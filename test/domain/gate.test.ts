@@ -1,6 +1,7 @@
 import t from 'tap'
 import { usPerDay } from '../../src/base/clock.ts'
 import { BugError } from '../../src/base/assert.ts'
+import { Expiries } from '../../src/domain/expiries.ts'
 import { Gate, type Evaluation } from '../../src/domain/gate.ts'
 import { OrderOwners } from '../../src/domain/order-owners.ts'
 import { dayEndAfter, protectionTicksOf } from '../../src/domain/order-terms.ts'
@@ -880,34 +881,41 @@ void t.test('P1.10 DAY and GTD orders expire in order of time, once', (t) => {
 })
 
 void t.test('P1.10 expiries of ended orders do not pile up, and none is lost', (t) => {
-  const desk = new Desk()
-  const open = new Set<number>()
-  for (let n = 0; n < 6_000; n += 1) {
-    const record = desk.gate.decide({
-      srcSeq: (desk.srcSeq += 1),
-      timeUs: noon,
-      kind: 'new',
-      decoded: decodeCommand(
-        'new',
-        Buffer.from(JSON.stringify(limit('BUY', 1, 1, { timeInForce: 'GTD', expireAt: noon + 1_000 - (n % 900) }))),
-      ),
-    })
-    t.equal(record.type, 'new')
-    open.add(desk.srcSeq)
-    if (n % 10 !== 0) {
-      desk.gate.feedback(n + 1, {
-        cmdSeq: 0,
-        transactTime: 'x',
-        reports: [
-          { execId: 'x', orderId: `o-${desk.srcSeq}`, execType: 'Canceled', ordStatus: 'Canceled', transactTime: 'x' },
-        ],
-      })
-      open.delete(desk.srcSeq)
-    }
+  const dueUs = new Map<number, number>()
+  const expiries = new Expiries((orderNumber) => dueUs.get(orderNumber))
+  let sizeMax = 0
+  for (let orderNumber = 1; orderNumber <= 20_000; orderNumber += 1) {
+    dueUs.set(orderNumber, 900 - (orderNumber % 700))
+    expiries.add(900 - (orderNumber % 700), orderNumber)
+    if (orderNumber > 50) dueUs.delete(orderNumber - (orderNumber % 50))
+    if (orderNumber % 50 !== 7) dueUs.delete(orderNumber)
+    sizeMax = Math.max(sizeMax, expiries.size)
   }
-  const expired = desk.gate.expire(noon + 1_000)
-  t.strictSame(new Set(expired.map((record) => record.type === 'expire' && record.target)), open)
-  t.equal(expired.length, open.size)
+  t.ok(sizeMax <= 1_024, `${sizeMax} entries for ${dueUs.size} orders`)
+  const expected = [...dueUs].map(([orderNumber, timeUs]) => ({ timeUs, orderNumber }))
+  expected.sort((a, b) => a.timeUs - b.timeUs || a.orderNumber - b.orderNumber)
+  const came: typeof expected = []
+  for (let next = expiries.peek(); next; next = expiries.peek()) {
+    came.push(next)
+    dueUs.delete(next.orderNumber)
+  }
+  t.strictSame(came, expected)
+  t.end()
+})
+
+void t.test('P1.10 many pending replaces hold at least what may come, and exactly that once answered', (t) => {
+  const desk = new Desk()
+  const order = desk.order('BUY', 1, 100)
+  const replaces = Array.from({ length: 30 }, (_, n) =>
+    desk.send('replace', { orderId: `o-${order}`, quantity: 2 + n, price: 60 - n }),
+  )
+  const held = () => [desk.gate.exposure('default', 'S')?.buyLots, desk.gate.exposure('default', 'S')?.buyValue]
+  const [lots, value] = held()
+  t.equal(lots, 31_000)
+  t.ok(value !== undefined && value >= 31_000 * 3_100 && value <= 31_000 * 10_000)
+  for (const { cmdSeq } of replaces)
+    desk.report(cmdSeq, { orderId: `o-${order}`, execType: 'Replaced', ordStatus: 'New' })
+  t.strictSame(held(), [31_000, 31_000 * 3_100])
   t.end()
 })
 
