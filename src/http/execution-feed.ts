@@ -1,5 +1,5 @@
 import { messageOf } from '../base/errors.ts'
-import { errorMessageOf, OrderViews, type OrderView } from '../domain/order-views.ts'
+import { errorMessageOf, OrderViews, statusOf, type OrderView, type OrderViewStatus } from '../domain/order-views.ts'
 import { decodeExecution, type ExecutionReport } from '../schemas/execution.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { Log } from '../runtime/log.ts'
@@ -7,7 +7,7 @@ import type { Nats } from '../runtime/nats.ts'
 import { followStream, type InputMessage } from '../runtime/reader.ts'
 
 /** How far back a door reads EXECUTIONS when it starts. */
-const historyMessages = 200_000
+const historyMessagesDefault = 200_000
 /** Orders that have ended and are still known. */
 const endedMax = 100_000
 /** Answers that may have arrived before the ack of their command. */
@@ -19,6 +19,8 @@ export interface Answer {
   readonly orderId: string
   /** The order right after it; undefined when this door does not know it. */
   readonly view: OrderView | undefined
+  /** Status of the order as the report has it. */
+  readonly status: OrderViewStatus
   /** Set when the command was refused. */
   readonly reason: RejectReason | undefined
   readonly errorMessage: string | undefined
@@ -35,6 +37,7 @@ interface Waiting {
 export class ExecutionFeed {
   readonly views = new OrderViews(endedMax)
   readonly #nats: Nats
+  readonly #historyMessages: number
   readonly #waiting = new Map<number, Waiting>()
   readonly #recent = new Map<number, Answer>()
   #behind: { sequence: number; resolve: () => void }[] = []
@@ -45,14 +48,15 @@ export class ExecutionFeed {
   /** First report of the message, or of the first of its parts. */
   #head: ExecutionReport | undefined
 
-  constructor(nats: Nats) {
+  /** @param historyMessages how far back it reads when it starts */
+  constructor(nats: Nats, historyMessages = historyMessagesDefault) {
     this.#nats = nats
+    this.#historyMessages = historyMessages
   }
 
-  /** Starts to read, at most the last 200,000 messages. */
   async start(onFatal: (error: Error) => void): Promise<void> {
     const { first_seq: first, last_seq: last } = (await this.#nats.jsm.streams.info('EXECUTIONS')).state
-    const from = Math.max(1, first, last - historyMessages + 1)
+    const from = Math.max(1, first, last - this.#historyMessages + 1)
     this.#isComplete = from === 1
     this.#sequence = from - 1
     this.#follower = await followStream(this.#nats, 'EXECUTIONS', from, (message) => this.#take(message), onFatal)
@@ -134,6 +138,7 @@ export class ExecutionFeed {
     const answer = {
       orderId,
       view: this.views.get(orderId),
+      status: statusOf(report),
       reason,
       errorMessage: reason === undefined ? undefined : errorMessageOf(report),
       refOrderId: report.refOrderId,

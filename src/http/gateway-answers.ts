@@ -51,6 +51,14 @@ export class DoorError extends Error {
   }
 }
 
+export function invalidField(field: string, problem: string): DoorError {
+  return new DoorError('INVALID_FIELD', `${field} ${problem}`, [{ field, problem }])
+}
+
+export function orderUnknown(orderId: string): DoorError {
+  return new DoorError('ORDER_UNKNOWN', `no order ${orderId} is known`)
+}
+
 /** The one answer about an order (contract, section 4); null where nothing is known, numbers with every digit. */
 export function encodeOrderAnswer(state: OrderState, errorMessage = state.errorMessage): string {
   return (

@@ -3,11 +3,11 @@ import { isOpen, OrderViews, type OrdersPage, type OrderState } from '../domain/
 import type { Nats } from '../runtime/nats.ts'
 import { storedMessage } from '../runtime/position.ts'
 import { query } from '../runtime/query.ts'
-import { readSince } from '../runtime/reader.ts'
+import { readLatest, readSince } from '../runtime/reader.ts'
 import { type Command, decodeCommand, echoOfCommand } from '../schemas/command.ts'
 import { decodeExecution, orderIdOf, orderNumberOf } from '../schemas/execution.ts'
 import type { CommandEcho } from '../schemas/risk.ts'
-import { executionsSubject, parseOrdersSubject, querySubjects } from '../subjects/names.ts'
+import { executionsSubject, parseOrdersSubject, positionSubject, querySubjects } from '../subjects/names.ts'
 import type { ExecutionFeed } from './execution-feed.ts'
 import { DoorError } from './gateway-answers.ts'
 
@@ -19,8 +19,8 @@ const searchesMax = 4
 /** Clocks of servers may differ by this much. */
 const clockSlackUs = 1_000_000
 
-/** Finds orders that the feed does not know: not answered yet, or out of its memory. */
-export class OrderLookup {
+/** Finds what the feed does not know: orders not answered yet or out of its memory, books, positions. */
+export class Lookup {
   readonly #nats: Nats
   readonly #feed: ExecutionFeed
   #searches = 0
@@ -80,6 +80,19 @@ export class OrderLookup {
     const reply = await query(this.#nats, querySubjects.book(symbol), String(depth))
     if (!reply) throw new DoorError('SYSTEM_UNAVAILABLE', 'no active oms-matcher answers for its books')
     return textFromUtf8(reply)
+  }
+
+  /** The JSON of an account's latest positions, and of its sums. @throws DoorError SYSTEM_UNAVAILABLE */
+  async positions(account: string): Promise<{ positions: string[]; aggregate: string | null }> {
+    this.#needNats()
+    const sums = positionSubject(account)
+    const latest = await readLatest(this.#nats, 'POSITIONS', [sums, positionSubject(account, '*')])
+    const aggregate = latest.get(sums)
+    latest.delete(sums)
+    return {
+      positions: Array.from(latest.values(), ({ data }) => textFromUtf8(data)),
+      aggregate: aggregate ? textFromUtf8(aggregate.data) : null,
+    }
   }
 
   async #isBeyondOrders(orderNumber: number): Promise<boolean> {
