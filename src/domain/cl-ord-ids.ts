@@ -1,23 +1,15 @@
 import { assert } from '../base/assert.ts'
 
-/** A client's name for an order, linked into the windows of its account and of the venue, oldest first. */
-interface ClOrdIdEntry {
-  readonly account: AccountNames
-  readonly clOrdId: string
-  readonly orderNumber: number
-  /** Still in both windows. */
-  recent: boolean
-  nextOfAccount: ClOrdIdEntry | undefined
-  nextOfVenue: ClOrdIdEntry | undefined
-}
-
+/** The names of one account; its window is a chain of ring positions, oldest first. */
 interface AccountNames {
   readonly name: string
-  readonly byClOrdId: Map<string, ClOrdIdEntry>
+  readonly orderNumbers: Map<string, number>
   size: number
-  oldest: ClOrdIdEntry | undefined
-  newest: ClOrdIdEntry | undefined
+  oldestAt: number
+  newestAt: number
 }
+
+const capacityMin = 1_024
 
 /**
  * Remembers which order (account, clOrdId) named: for the last names of each account and of the venue, counted as they
@@ -28,11 +20,16 @@ export class ClOrdIds {
   readonly #venueMax: number
   readonly #isOpen: (orderNumber: number) => boolean
   readonly #accounts = new Map<string, AccountNames>()
-  #oldest: ClOrdIdEntry | undefined
-  #newest: ClOrdIdEntry | undefined
+  /** The venue's window: a ring in the order of adding; columns, since millions of objects would burden the collector. */
+  readonly #clOrdIds: (string | undefined)[] = []
+  /** Whose window the name is still in. */
+  readonly #accountOf: (AccountNames | undefined)[] = []
+  #orderNumbers = new Float64Array(capacityMin)
+  #nextOfAccount = new Uint32Array(capacityMin)
+  #start = 0
   #size = 0
-  /** Names past the windows of orders that were open then. */
-  readonly #late = new Map<number, ClOrdIdEntry[]>()
+  /** Names past the windows of orders that were open then, by order number. */
+  readonly #late = new Map<number, { readonly account: AccountNames; readonly clOrdId: string }[]>()
 
   constructor(options: { perAccountMax: number; venueMax: number; isOpen: (orderNumber: number) => boolean }) {
     this.#perAccountMax = options.perAccountMax
@@ -42,81 +39,112 @@ export class ClOrdIds {
 
   /** The number of the order that has or had this name. */
   find(account: string, clOrdId: string): number | undefined {
-    return this.#accounts.get(account)?.byClOrdId.get(clOrdId)?.orderNumber
+    return this.#accounts.get(account)?.orderNumbers.get(clOrdId)
   }
 
   /** Adds a name that is not known. */
   add(accountName: string, clOrdId: string, orderNumber: number): void {
+    if (this.#size === this.#venueMax) this.#leaveVenueWindow()
+    else if (this.#size === this.#orderNumbers.length) this.#grow()
     let account = this.#accounts.get(accountName)
     if (!account) {
-      account = { name: accountName, byClOrdId: new Map(), size: 0, oldest: undefined, newest: undefined }
+      account = { name: accountName, orderNumbers: new Map(), size: 0, oldestAt: 0, newestAt: 0 }
       this.#accounts.set(accountName, account)
     }
-    assert(!account.byClOrdId.has(clOrdId), `clOrdId named twice: ${accountName} ${clOrdId}`)
-    const entry = { account, clOrdId, orderNumber, recent: true, nextOfAccount: undefined, nextOfVenue: undefined }
-    account.byClOrdId.set(clOrdId, entry)
-    if (account.newest) account.newest.nextOfAccount = entry
-    else account.oldest = entry
-    account.newest = entry
-    account.size += 1
-    if (this.#newest) this.#newest.nextOfVenue = entry
-    else this.#oldest = entry
-    this.#newest = entry
+    assert(!account.orderNumbers.has(clOrdId), `clOrdId named twice: ${accountName} ${clOrdId}`)
+    if (account.size === this.#perAccountMax) this.#leaveWindow(account)
+    account.orderNumbers.set(clOrdId, orderNumber)
+    const at = (this.#start + this.#size) % this.#orderNumbers.length
     this.#size += 1
-    if (account.size > this.#perAccountMax) this.#leaveWindow(account)
-    if (this.#size > this.#venueMax) this.#leaveVenueWindow()
+    this.#clOrdIds[at] = clOrdId
+    this.#accountOf[at] = account
+    this.#orderNumbers[at] = orderNumber
+    if (account.size === 0) account.oldestAt = at
+    else this.#nextOfAccount[account.newestAt] = at
+    account.newestAt = at
+    account.size += 1
   }
 
-  /** Makes a name available again. */
-  free(account: string, clOrdId: string): void {
-    this.#accounts.get(account)?.byClOrdId.delete(clOrdId)
+  /** Makes a name available again. Searches the account's window: for faults, which are rare. */
+  free(accountName: string, clOrdId: string): void {
+    const account = this.#accounts.get(accountName)
+    const orderNumber = account?.orderNumbers.get(clOrdId)
+    if (!account || orderNumber === undefined) return
+    account.orderNumbers.delete(clOrdId)
+    let at = account.oldestAt
+    for (let left = account.size; left > 0; left -= 1) {
+      if (this.#clOrdIds[at] === clOrdId) this.#clOrdIds[at] = undefined
+      at = this.#nextOfAccount[at] ?? 0
+    }
+    const late = this.#late.get(orderNumber)
+    if (!late) return
+    const others = late.filter((name) => name.account !== account || name.clOrdId !== clOrdId)
+    this.#late.set(orderNumber, others)
   }
 
   /** The order has ended: forgets the names that only its being open had kept. */
   release(orderNumber: number): void {
-    const entries = this.#late.get(orderNumber)
-    if (!entries) return
+    const late = this.#late.get(orderNumber)
+    if (!late) return
     this.#late.delete(orderNumber)
-    for (const entry of entries) this.#forget(entry)
+    for (const { account, clOrdId } of late) {
+      account.orderNumbers.delete(clOrdId)
+      this.#dropIfEmpty(account)
+    }
   }
 
   /** Names known, as text in the order in which they were added, for the state hash. */
   *entries(): Generator<string> {
-    for (const { name, byClOrdId } of this.#accounts.values())
-      for (const { clOrdId, orderNumber, recent } of byClOrdId.values())
-        yield JSON.stringify([name, clOrdId, orderNumber, recent])
+    for (let index = 0; index < this.#size; index += 1) {
+      const at = (this.#start + index) % this.#orderNumbers.length
+      yield JSON.stringify([this.#accountOf[at]?.name, this.#clOrdIds[at], this.#orderNumbers[at]])
+    }
+    for (const [orderNumber, names] of this.#late)
+      for (const { account, clOrdId } of names) yield JSON.stringify([orderNumber, account.name, clOrdId])
   }
 
   #leaveVenueWindow(): void {
-    const entry = this.#oldest
-    assert(entry, 'the window has an oldest name')
-    this.#oldest = entry.nextOfVenue
+    const account = this.#accountOf[this.#start]
+    if (account) {
+      assert(account.oldestAt === this.#start, 'both windows are in the same order')
+      this.#leaveWindow(account)
+      this.#dropIfEmpty(account)
+    }
+    this.#start = (this.#start + 1) % this.#orderNumbers.length
     this.#size -= 1
-    if (!entry.recent) return
-    assert(entry.account.oldest === entry, 'both windows are in the same order')
-    this.#leaveWindow(entry.account)
   }
 
+  /** The account's oldest name leaves its window, and is forgotten unless its order is open. */
   #leaveWindow(account: AccountNames): void {
-    const entry = account.oldest
-    assert(entry, 'the window has an oldest name')
-    account.oldest = entry.nextOfAccount
-    if (!account.oldest) account.newest = undefined
+    const at = account.oldestAt
+    const clOrdId = this.#clOrdIds[at]
+    const orderNumber = this.#orderNumbers[at] ?? 0
+    account.oldestAt = this.#nextOfAccount[at] ?? 0
     account.size -= 1
-    entry.recent = false
-    entry.nextOfAccount = undefined
-    if (this.#isOpen(entry.orderNumber)) {
-      const late = this.#late.get(entry.orderNumber)
-      if (late) late.push(entry)
-      else this.#late.set(entry.orderNumber, [entry])
-    } else this.#forget(entry)
+    this.#clOrdIds[at] = undefined
+    this.#accountOf[at] = undefined
+    if (clOrdId === undefined) return
+    if (!this.#isOpen(orderNumber)) {
+      account.orderNumbers.delete(clOrdId)
+      return
+    }
+    const late = this.#late.get(orderNumber)
+    if (late) late.push({ account, clOrdId })
+    else this.#late.set(orderNumber, [{ account, clOrdId }])
   }
 
-  #forget(entry: ClOrdIdEntry): void {
-    const { account, clOrdId } = entry
-    // A name that was freed may meanwhile be another entry's.
-    if (account.byClOrdId.get(clOrdId) === entry) account.byClOrdId.delete(clOrdId)
-    if (account.size === 0 && account.byClOrdId.size === 0 && this.#accounts.get(account.name) === account)
-      this.#accounts.delete(account.name)
+  #dropIfEmpty(account: AccountNames): void {
+    if (account.size === 0 && account.orderNumbers.size === 0) this.#accounts.delete(account.name)
+  }
+
+  /** Only ever full at the start of the ring: it turns round at the venue's largest size alone. */
+  #grow(): void {
+    const capacity = Math.min(2 * this.#size, this.#venueMax)
+    const orderNumbers = new Float64Array(capacity)
+    const nextOfAccount = new Uint32Array(capacity)
+    orderNumbers.set(this.#orderNumbers)
+    nextOfAccount.set(this.#nextOfAccount)
+    this.#orderNumbers = orderNumbers
+    this.#nextOfAccount = nextOfAccount
   }
 }
