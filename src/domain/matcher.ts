@@ -259,14 +259,14 @@ export class Matcher {
     return reports
   }
 
-  /** Reports what the gate refused, with the order it names where that is open and the sender's to know. */
+  /** Reports what the gate refused, with the open order it names unless that is another account's. */
   #refuse(record: RejectRecord): OrderReport {
     const { kind, reason, text, echo } = record
     if (kind === 'new') return echoReport('Rejected', 'Rejected', record, echo.origClOrdId, reason, text, echo)
     const execType = kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
     const target = kind === 'mass_cancel' || echo.orderId === undefined ? undefined : orderNumberOf(echo.orderId)
     const order = target === undefined ? undefined : this.#open.get(target)
-    if (order && reason !== 'ORDER_NOT_OWNED' && reason !== 'ACCOUNT_MISMATCH')
+    if (order && (echo.account ?? order.account) === order.account)
       return commandReport(execType, order.status, order, order.clOrdId, order.leavesLots, record, reason, text)
     const ending = reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
     return echoReport(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo)

@@ -524,10 +524,19 @@ const rows: readonly Row[] = [
     reports: ['ReplaceRejected/New #1 BUY 10@100 clOrdId=a leavesLots=10 reason=RISK_MAX_QUANTITY text=why'],
     bids: [[100, 10]],
   },
-  ...(['ORDER_NOT_OWNED', 'ACCOUNT_MISMATCH'] as const).map((reason): Row => ({
-    name: `${reason} does not show the order`,
-    steps: [limit('BUY', 10, 100), reject({ kind: 'replace', reason, echo: { orderId: 'o-1' } })],
-    reports: [`ReplaceRejected/Rejected reason=${reason} text=why echo={"orderId":"o-1"}`],
+  {
+    name: 'and so it does to its own account',
+    steps: [
+      limit('BUY', 10, 100),
+      reject({ kind: 'cancel', reason: 'INVALID_FIELD', echo: { orderId: 'o-1', account: 'alice' } }),
+    ],
+    reports: ['CancelRejected/New #1 BUY 10@100 leavesLots=10 reason=INVALID_FIELD text=why'],
+    bids: [[100, 10]],
+  },
+  ...(['ORDER_NOT_OWNED', 'ACCOUNT_MISMATCH', 'INVALID_FIELD', 'SYSTEM_STORAGE'] as const).map((reason): Row => ({
+    name: `a replace refused as ${reason} does not show the order to another account`,
+    steps: [limit('BUY', 10, 100), reject({ kind: 'replace', reason, echo: { orderId: 'o-1', account: 'bob' } })],
+    reports: [`ReplaceRejected/Rejected reason=${reason} text=why echo={"orderId":"o-1","account":"bob"}`],
     bids: [[100, 10]],
   })),
   {

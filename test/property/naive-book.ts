@@ -155,10 +155,10 @@ export class NaiveBook {
     const fields = { clOrdId, traceparent, reason, text, echo, origClOrdId: echo.origClOrdId }
     if (record.kind === 'new') return { ...withoutOrder('Rejected', 'Rejected'), ...fields }
     const execType = record.kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
-    const notItsOwn = reason === 'ORDER_NOT_OWNED' || reason === 'ACCOUNT_MISMATCH'
-    if (record.kind === 'mass_cancel' || notItsOwn) return { ...withoutOrder(execType, 'Rejected'), ...fields }
+    if (record.kind === 'mass_cancel') return { ...withoutOrder(execType, 'Rejected'), ...fields }
     const order = this.#open.find(({ orderNumber }) => `o-${orderNumber}` === echo.orderId)
-    if (order) return reportOf(order, execType, { ...commandFields(order, record), reason, text })
+    if (order && (echo.account === undefined || echo.account === order.account))
+      return reportOf(order, execType, { ...commandFields(order, record), reason, text })
     const status = reason === 'ORDER_CLOSED' ? this.#ended.get(echo.orderId ?? '') : undefined
     return { ...withoutOrder(execType, status ?? 'Rejected'), ...fields }
   }
