@@ -1,6 +1,7 @@
 import t from 'tap'
 import { usPerDay } from '../../src/base/clock.ts'
 import { BugError } from '../../src/base/assert.ts'
+import { ClOrdIds } from '../../src/domain/cl-ord-ids.ts'
 import { Expiries } from '../../src/domain/expiries.ts'
 import { Gate, type Evaluation } from '../../src/domain/gate.ts'
 import { OrderOwners } from '../../src/domain/order-owners.ts'
@@ -810,6 +811,27 @@ void t.test('P1.20 names are forgotten by count, per account and venue, not whil
   t.not(named('a', '4'), undefined, "other accounts' names push it out of the venue's window")
   t.not(named('a', '1'), undefined)
   t.equal(named('a', 'open'), undefined)
+  t.end()
+})
+
+void t.test('P1.20 names: windows that grow and then turn, and a late name that is freed', (t) => {
+  const open = new Set([1])
+  const names = new ClOrdIds({ perAccountMax: 2_000, venueMax: 3_000, isOpen: (orderNumber) => open.has(orderNumber) })
+  for (let n = 1; n <= 9_000; n += 1) {
+    // Two of three are a's: a's own window is the shorter first, then b keeps what the venue's window keeps.
+    names.add(n % 3 === 0 ? 'b' : 'a', `n${n}`, n)
+    if (n % 500 !== 0) continue
+    const known = (number: number) => names.find(number % 3 === 0 ? 'b' : 'a', `n${number}`)
+    for (let number = Math.max(2, n - 4_000); number <= n; number += 37)
+      t.equal(known(number), n - number < 3_000 ? number : undefined, `n${number} after ${n}`)
+    t.equal(known(1), 1, 'open')
+  }
+  names.free('a', 'n1')
+  t.equal(names.find('a', 'n1'), undefined)
+  names.add('a', 'n1', 9_001)
+  open.clear()
+  names.release(1)
+  t.equal(names.find('a', 'n1'), 9_001, 'the end of the first order leaves the name to the second')
   t.end()
 })
 
