@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/errors.ts'
+import { addDemoCommand } from './demo.ts'
+import { addUpCommand } from './up.ts'
 import { addWorkerCommand } from './worker.ts'
 
 /** Which errors mean that something else is missing or unreachable, and which that the call was wrong. */
@@ -22,6 +24,8 @@ const program = new Command('trade2026')
   .showHelpAfterError('(`trade2026 --help` and `trade2026 <command> --help` say more)')
   .exitOverride()
 
+addDemoCommand(program)
+addUpCommand(program)
 addWorkerCommand(program)
 
 try {

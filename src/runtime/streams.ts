@@ -11,8 +11,8 @@ import { PipelineError } from '../base/errors.ts'
 import { bucketSpecs, listenSubjects, streamSpecs, type StreamSpec } from '../subjects/contract.ts'
 import type { Nats } from './nats.ts'
 
-/** Room that is assumed where neither the account nor a setting bounds it: deploy/nats.conf gives 10 GB of files. */
-const roomDefaultBytes = 9.5 * 2 ** 30
+/** Room where neither the account nor a setting bounds it: deploy/nats.conf gives 10 GB of files. */
+const roomDefaultBytes = 10e9
 
 /** How long the server remembers the Nats-Msg-Ids of clients; nothing of ours relies on it. */
 const clientWindowNs = 120_000_000_000
@@ -113,12 +113,16 @@ async function addStream(jsm: JetStreamManager, config: Partial<StreamConfig> & 
   } catch (error) {
     // 10058: somebody else made it at the same moment; 10047: not enough storage.
     if (error instanceof JetStreamApiError && error.code === 10058) return
-    if (error instanceof JetStreamApiError && error.code === 10047)
+    if (error instanceof JetStreamApiError && error.code === 10047) {
+      // While somebody else makes the same stream, the server reserves its room twice.
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      if (await jsm.streams.info(config.name).catch(() => undefined)) return
       throw new PipelineError(
         'STREAM_ROOM',
         `the server has no room to reserve ${Math.round((config.max_bytes ?? 0) / 2 ** 20)} MiB for ${config.name}: set STREAMS_MAX_BYTES to less than its max_file, or raise max_file`,
         { cause: error },
       )
+    }
     throw error
   }
 }

@@ -1,0 +1,184 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { SingleBar } from 'cli-progress'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { exitCodes } from '../base/errors.ts'
+import { settingsFrom } from '../runtime/config.ts'
+import { connectNats } from '../runtime/nats.ts'
+import { audit, type Audit } from './audit.ts'
+import { onInterrupt } from './interrupt.ts'
+import { Load, type LoadProgress, type LoadResult } from './load.ts'
+import { orderFlow } from './order-flow.ts'
+import { type Layout, layouts, type Stack, startStack } from './stack.ts'
+
+interface DemoOptions {
+  readonly seed: number
+  readonly orders: number
+  readonly rate: number | 'max'
+  readonly dataDir?: string
+  readonly keep: boolean
+  readonly layout: Layout
+  readonly json: boolean
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('must be a whole number, 1 or more')
+  return value
+}
+
+export function addDemoCommand(program: Command): void {
+  program
+    .command('demo')
+    .description('start real servers and workers, send a realistic stream of orders, and check that it all adds up')
+    .option('--seed <n>', 'the same seed gives the same orders', wholeNumber, 1)
+    .option('--orders <n>', 'how many commands', wholeNumber, 20_000)
+    .option('--rate <n|max>', 'commands a second', (text) => (text === 'max' ? text : wholeNumber(text)), 2_000)
+    .option('--data-dir <folder>', 'keep streams and logs there; otherwise a temporary folder is removed at the end')
+    .option('--keep', 'stay up after the summary, on the documented ports, until Ctrl-C', false)
+    .addOption(
+      new Option('--layout <layout>', 'workers in few processes or one process each')
+        .choices(layouts)
+        .default('compact'),
+    )
+    .option('--json', 'the summary as one JSON document on stdout', false)
+    .action(demo)
+}
+
+async function demo(options: DemoOptions): Promise<void> {
+  const say = (message: string) => process.stderr.write(`${message}\n`)
+  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'trade2026-demo-'))
+  let stack: Stack | undefined
+  let starting: Promise<Stack> | undefined
+  let bar: { stop(): void } | undefined
+  const stop = async () => {
+    bar?.stop()
+    const started = stack ?? (await starting?.catch(() => undefined))
+    await started?.stop()
+    if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
+  }
+  onInterrupt(stop)
+  const settings = settingsFrom(process.env)
+  try {
+    starting = startStack({
+      dataDir,
+      layout: options.layout,
+      settings,
+      ports: options.keep ? 'contract' : 'free',
+      onProgress: say,
+      onRestarted: (name, pid) => say(`${name} had died and runs again (pid ${pid})`),
+    })
+    stack = await starting
+    const nats = await connectNats(stack.urls.nats, 'demo')
+    const load = new Load(nats)
+    await load.open((error) => say(`cannot follow the answers: ${error.message}`))
+    const commandsBefore = (await nats.jsm.streams.info('ORDERS')).state.messages
+    const progress = progressLine(options.orders, load)
+    bar = progress
+    const run = `d${options.seed}-${commandsBefore}`
+    const result = await load.run(orderFlow(options.seed, run), options.orders, options.rate, progress.update)
+    progress.stop()
+    say('checking that everything adds up')
+    const audited = await audit(nats)
+    await load.close()
+    await nats.close()
+    const ok = audited.ok && result.sent === options.orders && result.refused === 0
+    report(options.json, ok, result, audited)
+    if (options.keep) {
+      say(`still running; gateway at ${stack.urls.gateway}, NATS at ${stack.urls.nats}. Ctrl-C ends it.`)
+      return
+    }
+    await stop()
+    process.exit(ok ? exitCodes.ok : exitCodes.failed)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** A bar and a live line on a terminal; elsewhere a line every two seconds. */
+function progressLine(total: number, load: Load): { update: (progress: LoadProgress) => void; stop: () => void } {
+  const details = ({ sent, answered, elapsedMs }: LoadProgress) => {
+    const { p50, p99 } = load.latencyMs().report
+    const rate = Math.round((answered / Math.max(1, elapsedMs)) * 1_000)
+    return `${rate} orders/s | ${sent - answered} in flight | report P50 ${p50} ms, P99 ${p99} ms`
+  }
+  if (!process.stderr.isTTY) {
+    let toldMs = 0
+    return {
+      update: (progress) => {
+        if (progress.elapsedMs - toldMs < 2_000 && progress.answered < total) return
+        toldMs = progress.elapsedMs
+        process.stderr.write(`${progress.answered}/${total} | ${details(progress)}\n`)
+      },
+      stop: () => undefined,
+    }
+  }
+  const bar = new SingleBar({
+    format: '{bar} {percentage} % | {value}/{total} | {details}',
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    hideCursor: true,
+    clearOnComplete: false,
+  })
+  bar.start(total, 0, { details: '' })
+  return {
+    update: (progress) => bar.update(progress.answered, { details: details(progress) }),
+    stop: () => bar.stop(),
+  }
+}
+
+function report(asJson: boolean, ok: boolean, result: LoadResult, audited: Audit): void {
+  const { commands, answers, unanswered, doubled, rejects, trades, positions, conservation, deadLetters } = audited
+  const { latencyMs, ordersPerSecond } = result
+  if (asJson) {
+    const document = {
+      ok,
+      commands,
+      answers,
+      unanswered,
+      doubled,
+      rejects,
+      trades,
+      latencyMs,
+      ordersPerSecond,
+      positions: positions.map((position) => ({ ...position, quantity: Number(position.quantity) })),
+      conservation,
+      deadLetters,
+    }
+    process.stdout.write(`${JSON.stringify(document)}\n`)
+    return
+  }
+  const percentiles = ({ p50, p90, p99 }: LoadResult['latencyMs']['report']) =>
+    `P50 ${p50} ms   P90 ${p90} ms   P99 ${p99} ms`
+  const lines = [
+    '',
+    `commands            ${commands}, answered ${answers}, unanswered ${unanswered}, doubled ${doubled}`,
+    `trades              ${trades}`,
+    `refused             ${listOf(rejects)}`,
+    `dead letters        ${listOf(deadLetters)}`,
+    `throughput          ${ordersPerSecond} orders/s`,
+    `order to report     ${percentiles(latencyMs.report)}`,
+    `order to position   ${percentiles(latencyMs.position)}`,
+    `positions           ${positions.length} of ${new Set(positions.map(({ account }) => account)).size} accounts`,
+    ...positions
+      .slice(0, 10)
+      .map(
+        ({ account, symbol, quantity, realizedPnl, fees }) =>
+          `  ${account.padEnd(12)} ${symbol.padEnd(10)} ${quantity.padStart(14)}   realised ${realizedPnl.padStart(16)}   fees ${fees.padStart(14)}`,
+      ),
+    ...(positions.length > 10 ? [`  … and ${positions.length - 10} more`] : []),
+    conservation.ok
+      ? 'conservation        quantity, cash and fees add up to zero; POSITIONS agrees with every fill'
+      : `conservation        BROKEN: ${conservation.problems.join('; ')}`,
+    ok ? 'ok' : 'NOT OK',
+    '',
+  ]
+  process.stdout.write(lines.join('\n'))
+}
+
+function listOf(counts: Readonly<Record<string, number>>): string {
+  const entries = Object.entries(counts).sort(([, a], [, b]) => b - a)
+  return entries.length === 0 ? 'none' : entries.map(([name, count]) => `${name} ${count}`).join(', ')
+}

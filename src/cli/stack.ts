@@ -1,0 +1,235 @@
+import type { ChildProcess } from 'node:child_process'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
+import { endLeftovers, lockDataDir, recordChild } from '../local/data-dir.ts'
+import { freePort, isPortTaken, portInUse } from '../local/ports.ts'
+import { startNats } from '../local/start-nats.ts'
+import type { LocalServer } from '../local/start-server.ts'
+import { startValkey } from '../local/start-valkey.ts'
+import { supervise, type Supervised } from '../local/supervisor.ts'
+import { connectNats } from '../runtime/nats.ts'
+import { ensureStreams } from '../runtime/streams.ts'
+import type { Settings } from '../schemas/settings.ts'
+import { type WorkerName, workerSpecs } from '../subjects/contract.ts'
+
+export const layouts = ['compact', 'separate'] as const
+export type Layout = (typeof layouts)[number]
+
+/** Which workers share a process. */
+const processesOf: Readonly<Record<Layout, readonly (readonly WorkerName[])[]>> = {
+  compact: [['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'], ['gateway']],
+  separate: workerSpecs.map(({ name }) => [name]),
+}
+
+export interface StackOptions {
+  readonly dataDir: string
+  readonly layout: Layout
+  readonly settings: Settings
+  /** `contract`: the documented ports; `free`: whatever is free. */
+  readonly ports: 'contract' | 'free'
+  readonly onProgress: (message: string) => void
+  readonly onRestarted: (name: string, pid: number) => void
+}
+
+export interface StackProcess {
+  readonly name: string
+  readonly pid: number
+}
+
+export interface Stack {
+  readonly processes: readonly StackProcess[]
+  readonly urls: {
+    readonly gateway: string
+    readonly risk: string
+    readonly pnl: string
+    readonly nats: string
+    readonly redis: string | null
+  }
+  /** Stops everything within five seconds. */
+  stop(): Promise<void>
+}
+
+const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
+const startTimeoutMs = 30_000
+const workerGraceMs = 2_800
+const serverGraceMs = 1_500
+
+/**
+ * Starts servers (unless NATS_URL and REDIS_URL name some) and workers on this machine, and keeps them running.
+ * @throws PipelineError DATA_DIR_IN_USE, PORT_IN_USE, COMPONENT_MISSING, COMPONENT_START, …
+ */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const dataDir = resolve(options.dataDir)
+  const { settings, onProgress } = options
+  const lock = lockDataDir(dataDir)
+  const started: { name: string; stop: () => Promise<void> }[] = []
+  const servers: { name: string; stop: () => Promise<void> }[] = []
+  const stop = async () => {
+    await Promise.all(started.map((one) => one.stop()))
+    await Promise.all(servers.map((one) => one.stop()))
+    lock.release()
+  }
+  try {
+    for (const { name, pid } of await endLeftovers(dataDir))
+      onProgress(`ended ${name} (pid ${pid}), left over from a run that was killed`)
+    const ports = await choosePorts(options)
+    const nats = settings.NATS_URL === '' ? await startServer('nats-server', options, dataDir) : undefined
+    if (nats) servers.push({ name: 'nats-server', stop: () => nats.stop(serverGraceMs) })
+    const redis = settings.REDIS_URL === '' ? await startServer('valkey', options, dataDir) : undefined
+    if (redis) servers.push({ name: 'valkey', stop: () => redis.stop(serverGraceMs) })
+    const natsUrl = nats?.url ?? settings.NATS_URL
+    const redisUrl = redis?.url ?? settings.REDIS_URL
+
+    onProgress('making streams')
+    const connection = await connectNats(natsUrl, 'up')
+    try {
+      await ensureStreams(connection, settings.STREAMS_MAX_BYTES, nats ? dataDir : undefined)
+    } finally {
+      await connection.close()
+    }
+    onProgress('starting workers')
+    const children = await Promise.all(
+      processesOf[options.layout].map((workers) =>
+        startWorkers(workers, options, { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined }, (child) =>
+          started.push({ name: workers.join('+'), stop: () => child.stop(workerGraceMs) }),
+        ),
+      ),
+    )
+    onProgress('waiting until every worker is at work')
+    await Promise.all(Object.values(ports).map(untilReady))
+    const pidOf = (process: Supervised) => process.pid ?? 0
+    const url = (worker: WorkerName) => `http://${settings.HTTP_HOST}:${ports[worker] ?? 0}`
+    return {
+      processes: [
+        ...children.flatMap(({ workers, child }) => workers.map((name) => ({ name, pid: pidOf(child) }))),
+        ...(nats ? [{ name: 'nats-server', pid: pidOf(nats) }] : []),
+        ...(redis ? [{ name: 'valkey', pid: pidOf(redis) }] : []),
+      ],
+      urls: {
+        gateway: url('gateway'),
+        risk: url('risk-gate'),
+        pnl: url('pnl-updater'),
+        nats: natsUrl,
+        redis: redisUrl === '' ? null : redisUrl,
+      },
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function choosePorts(options: StackOptions): Promise<Readonly<Record<WorkerName, number>>> {
+  const ports = {} as Record<WorkerName, number>
+  for (const { name, httpPort } of workerSpecs) {
+    if (options.ports === 'contract' && (await isPortTaken(httpPort)))
+      throw await portInUse(httpPort, 'use `trade2026 demo`, which takes free ports')
+    ports[name] = options.ports === 'contract' ? httpPort : await freePort()
+  }
+  return ports
+}
+
+async function startServer(
+  name: 'nats-server' | 'valkey',
+  options: StackOptions,
+  dataDir: string,
+): Promise<LocalServer | undefined> {
+  const startOptions = {
+    dataDir,
+    ...(options.ports === 'free' ? { port: 0 } : {}),
+    onProgress: options.onProgress,
+    onRestarted: (pid: number) => options.onRestarted(name, pid),
+  }
+  if (name === 'nats-server') return startNats(startOptions)
+  try {
+    return await startValkey(startOptions)
+  } catch (error) {
+    // The pipeline runs on without it, and says so in its health.
+    if (!isPipelineError(error, 'COMPONENT_MISSING')) throw error
+    options.onProgress(`no Redis: ${messageOf(error)}; going on without it`)
+    return undefined
+  }
+}
+
+async function startWorkers(
+  workers: readonly WorkerName[],
+  options: StackOptions,
+  place: {
+    dataDir: string
+    ports: Readonly<Record<WorkerName, number>>
+    natsUrl: string
+    redisUrl: string
+    isOwnNats: boolean
+  },
+  onStarted: (child: Supervised) => void,
+): Promise<{ workers: readonly WorkerName[]; child: Supervised }> {
+  const logs = join(place.dataDir, 'logs')
+  mkdirSync(logs, { recursive: true })
+  const label = workers.length > 1 ? 'chain' : (workers[0] ?? '')
+  const logFile = join(logs, `${label}.log`)
+  let hasStarted = false
+  const outcome = Promise.withResolvers<undefined>()
+  const fail = (what: string) =>
+    outcome.reject(new PipelineError('COMPONENT_START', `${label} ${what}; see ${logFile}${lastLine(logFile)}`))
+  const timer = setTimeout(() => fail('did not start in time'), startTimeoutMs)
+  const child = supervise({
+    command: process.execPath,
+    args: [
+      mainFile,
+      'worker',
+      ...workers,
+      '--instance',
+      `${place.dataDir}#${label}`,
+      ...workers.flatMap((worker) => ['--port', `${worker}=${place.ports[worker]}`]),
+      ...(place.isOwnNats ? ['--store-dir', place.dataDir] : []),
+    ],
+    env: { ...process.env, NATS_URL: place.natsUrl, REDIS_URL: place.redisUrl },
+    logFile,
+    ipc: true,
+    onSpawn: (spawned: ChildProcess) => {
+      if (spawned.pid !== undefined) recordChild(place.dataDir, label, spawned.pid)
+      spawned.on('message', () => {
+        hasStarted = true
+        outcome.resolve(undefined)
+      })
+    },
+    onExit: ({ code, signal }) => {
+      if (!hasStarted) fail(`ended (${signal ?? code ?? 'unknown'}) as it started`)
+    },
+    onRestarted: (pid) => {
+      for (const worker of workers) options.onRestarted(worker, pid)
+    },
+  })
+  onStarted(child)
+  try {
+    await outcome.promise
+  } finally {
+    clearTimeout(timer)
+  }
+  return { workers, child }
+}
+
+/** The last thing a process logged, for the message about its failure. */
+function lastLine(logFile: string): string {
+  const lines = readFileSync(logFile, 'utf8').trim().split('\n')
+  const last = lines[lines.length - 1] ?? ''
+  return last === '' ? '' : `: ${last.slice(0, 500)}`
+}
+
+async function untilReady(port: number): Promise<void> {
+  const deadlineMs = Date.now() + startTimeoutMs
+  for (;;) {
+    const answer = await fetch(`http://127.0.0.1:${port}/health/ready`).catch(() => undefined)
+    await answer?.arrayBuffer()
+    if (answer?.ok) return
+    if (Date.now() > deadlineMs)
+      throw new PipelineError(
+        'COMPONENT_START',
+        `the worker on port ${port} did not become ready in ${startTimeoutMs / 1_000} s`,
+      )
+    await new Promise((done) => setTimeout(done, 25))
+  }
+}

@@ -1,0 +1,70 @@
+import { type Command, Option } from 'commander'
+import { settingsFrom } from '../runtime/config.ts'
+import { onInterrupt } from './interrupt.ts'
+import { type Layout, layouts, type Stack, startStack } from './stack.ts'
+
+interface UpOptions {
+  readonly dataDir: string
+  readonly layout: Layout
+  readonly json: boolean
+}
+
+export function addUpCommand(program: Command): void {
+  program
+    .command('up')
+    .description('start everything on this machine and keep it running until Ctrl-C')
+    .option('--data-dir <folder>', 'where streams, logs and the servers’ files go', 'data')
+    .addOption(
+      new Option('--layout <layout>', 'workers in few processes or one process each')
+        .choices(layouts)
+        .default('compact'),
+    )
+    .option('--json', 'one JSON document a line on stdout: first when ready, then one a restart', false)
+    .addHelpText(
+      'after',
+      `
+Ports: NATS 4222, Valkey 6379, gateway 8099, pnl-updater 8100, oms-matcher 8101, risk-gate 8103, tape 8104.
+With NATS_URL or REDIS_URL set, that server is used and none is started.
+Every setting is an environment variable; the README lists them.`,
+    )
+    .action(up)
+}
+
+async function up({ dataDir, layout, json }: UpOptions): Promise<void> {
+  const say = (message: string) => process.stderr.write(`${message}\n`)
+  let stack: Stack | undefined
+  let starting: Promise<Stack> | undefined
+  onInterrupt(async () => {
+    say('stopping')
+    const started = stack ?? (await starting?.catch(() => undefined))
+    await started?.stop()
+  })
+  starting = startStack({
+    dataDir,
+    layout,
+    settings: settingsFrom(process.env),
+    ports: 'contract',
+    onProgress: say,
+    onRestarted: (name, pid) => {
+      if (json) process.stdout.write(`${JSON.stringify({ event: 'restarted', name, pid })}\n`)
+      else say(`${name} had died and runs again (pid ${pid})`)
+    },
+  })
+  stack = await starting
+  const { processes, urls } = stack
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ready: true, processes, urls })}\n`)
+    return
+  }
+  say('ready')
+  process.stdout.write(
+    [
+      `gateway  ${urls.gateway}   e.g. curl -s ${urls.gateway}/health`,
+      `risk     ${urls.risk}`,
+      `pnl      ${urls.pnl}`,
+      `nats     ${urls.nats}`,
+      `redis    ${urls.redis ?? 'none'}`,
+      '',
+    ].join('\n'),
+  )
+}
