@@ -818,7 +818,7 @@ void t.test('P1.20 names: windows that grow and then turn, and a late name that 
   const open = new Set([1])
   const names = new ClOrdIds({ perAccountMax: 2_000, venueMax: 3_000, isOpen: (orderNumber) => open.has(orderNumber) })
   for (let n = 1; n <= 9_000; n += 1) {
-    // Two of three are a's: a's own window is the shorter first, then b keeps what the venue's window keeps.
+    // Two of three are a's, so both windows reach back over 3,000 numbers.
     names.add(n % 3 === 0 ? 'b' : 'a', `n${n}`, n)
     if (n % 500 !== 0) continue
     const known = (number: number) => names.find(number % 3 === 0 ? 'b' : 'a', `n${number}`)
