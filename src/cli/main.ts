@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/errors.ts'
+import { addBenchCommand } from './bench.ts'
 import { addDemoCommand } from './demo.ts'
 import { addUpCommand } from './up.ts'
 import { addWorkerCommand } from './worker.ts'
@@ -24,6 +25,7 @@ const program = new Command('trade2026')
   .showHelpAfterError('(`trade2026 --help` and `trade2026 <command> --help` say more)')
   .exitOverride()
 
+addBenchCommand(program)
 addDemoCommand(program)
 addUpCommand(program)
 addWorkerCommand(program)
