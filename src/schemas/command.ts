@@ -101,6 +101,7 @@ export type DecodedCommand =
       readonly fields: readonly InvalidField[]
       /** Names every field that is wrong. */
       readonly text: string
+      /** The account is the subject's where that has one: whose command it is, whatever the body says. */
       readonly echo: CommandEcho & { readonly clOrdId?: string; readonly traceparent?: string }
     }
 
@@ -121,6 +122,8 @@ const decimalFields: ReadonlySet<string> = new Set<DecimalField>([
 ])
 const enumFields: ReadonlySet<string> = new Set(['side', 'ordType', 'timeInForce', 'stpMode', 'symbol'])
 const depthMax = 8
+const tooDeep = { outcome: 'unreadable', problem: `nested deeper than ${depthMax}` } as const
+const validAccount = new RegExp(accountPattern)
 
 /** Every spelling of every known field: camelCase, snake_case, and `type` for ordType. */
 const canonicalNames = new Map<string, string>([
@@ -179,11 +182,13 @@ export function decodeCommand(
       return value
     })
   } catch (error) {
+    // Nested so deep that the parser ran out of stack.
+    if (error instanceof RangeError) return tooDeep
     return { outcome: 'unreadable', problem: `not JSON in UTF-8: ${messageOf(error).slice(0, 100)}` }
   }
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     return { outcome: 'unreadable', problem: 'not a JSON object' }
-  if (depthOf(body, 0) > depthMax) return { outcome: 'unreadable', problem: `nested deeper than ${depthMax}` }
+  if (depthOf(body, 0) > depthMax) return tooDeep
 
   const fields: InvalidField[] = []
   const canonical: Record<string, unknown> = {}
@@ -203,6 +208,9 @@ export function decodeCommand(
   }
   canonical['traceparent'] ??= headerTraceparent?.slice(0, 128)
   if (canonical['traceparent'] === undefined) delete canonical['traceparent']
+  const isOwnSubject = subjectAccount !== undefined && validAccount.test(subjectAccount)
+  if (subjectAccount !== undefined && !isOwnSubject)
+    fields.push({ field: 'account', problem: `of the subject must match ${accountPattern}` })
   const bodyAccount = canonical['account']
   const implied = subjectAccount ?? (kind === 'new' || 'origClOrdId' in canonical ? 'default' : undefined)
   if (bodyAccount === undefined && implied !== undefined && canonical['allAccounts'] !== true)
@@ -223,14 +231,15 @@ export function decodeCommand(
     else canonical['expireAt'] = timeUs
   }
   addRuleProblems(kind, canonical, fields)
-  if (fields.length > 0) {
-    const text = fields.map(({ field, problem }) => `${field} ${problem}`).join('; ')
-    return { outcome: 'invalid', reason: 'INVALID_FIELD', fields, text, echo: echoOf(canonical, fields) }
+  const invalid = (reason: 'INVALID_FIELD' | 'ACCOUNT_MISMATCH', text: string): DecodedCommand => {
+    const echo = { ...echoOf(canonical, fields), ...(isOwnSubject ? { account: subjectAccount } : {}) }
+    return { outcome: 'invalid', reason, fields, text, echo }
   }
+  if (fields.length > 0)
+    return invalid('INVALID_FIELD', fields.map(({ field, problem }) => `${field} ${problem}`).join('; '))
   if (subjectAccount !== undefined && canonical['account'] !== subjectAccount) {
     const named = bodyAccount === undefined ? 'all accounts' : `account ${JSON.stringify(bodyAccount)}`
-    const text = `the body names ${named}, the subject ${subjectAccount}`
-    return { outcome: 'invalid', reason: 'ACCOUNT_MISMATCH', fields: [], text, echo: echoOf(canonical, []) }
+    return invalid('ACCOUNT_MISMATCH', `the body names ${named}, the subject ${subjectAccount}`)
   }
   return { outcome: 'command', command: { kind, ...canonical } as Command }
 }
