@@ -3,7 +3,7 @@ import { headers as createHeaders, type MsgHdrs } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import { headerNames } from '../subjects/names.ts'
-import { AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
+import { type AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import type { Position } from './position.ts'
@@ -64,6 +64,7 @@ export class FencedWriter {
   #storedSequence: number
   /** Publishes without an answer yet, those of earlier attempts included. */
   #unanswered = 0
+  #holds = 0
   #recovering = false
   #closed = false
   #blockedReason: string | undefined
@@ -106,7 +107,17 @@ export class FencedWriter {
   /** Queues a message; `onStored` is called in order, when the stream has it. */
   write(output: Output, onStored: (sequence: number) => void): void {
     this.#queue.push({ output, onStored })
-    if (!this.#recovering && !this.#closed) this.#send()
+    this.#send()
+  }
+
+  /** Sends what is written from now on only when `first` has been fulfilled. */
+  holdUntil(first: Promise<unknown>): void {
+    this.#holds += 1
+    const release = () => {
+      this.#holds -= 1
+      this.#send()
+    }
+    first.then(release, () => undefined)
   }
 
   /** Sends nothing more. What is queued stays unsent. */
@@ -115,6 +126,7 @@ export class FencedWriter {
   }
 
   #send(): void {
+    if (this.#recovering || this.#closed || this.#holds > 0) return
     while (this.#sent < this.pending) {
       const entry = this.#queue[this.#head + this.#sent]
       assert(entry, 'the queue is shorter than its length')
@@ -189,7 +201,7 @@ export class FencedWriter {
       return
     }
     this.#recovering = false
-    if (!this.#closed) this.#send()
+    this.#send()
   }
 
   /** Confirms what is stored. @returns false when the server could not say */

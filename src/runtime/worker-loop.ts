@@ -5,7 +5,7 @@ import { PipelineError, messageOf } from '../base/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import { deadLetterSubject } from '../subjects/names.ts'
-import { AckedPublisher, wrongLastSequence } from './acks.ts'
+import { type AckedPublisher, wrongLastSequence } from './acks.ts'
 import { fenceHeaders, FencedWriter, lastSequenceOf, type Output } from './fenced-writer.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
@@ -477,6 +477,10 @@ export class WorkerLoop {
     }
     const fresh = batch ? outputs.filter(({ position }) => !isCovered(position, this.#stored)) : outputs
     if (batch) batch.waitingFor += fresh.length + deadLetters.length + atLeastOnce.length
+    const letters = deadLetters.map((letter) => this.#storeDeadLetter(letter))
+    // The output is the position: what it covers is not looked at again after a crash.
+    if (letters.length > 0) this.#writer?.holdUntil(Promise.all(letters))
+    for (const letter of letters) void letter.then(done, this.#onFatal)
     let left = fresh.length
     for (const output of fresh) {
       assert(this.#writer, `${this.#spec.name} has no stream of its own`)
@@ -486,7 +490,6 @@ export class WorkerLoop {
         done()
       })
     }
-    for (const letter of deadLetters) void this.#storeDeadLetter(letter).then(done, this.#onFatal)
     for (const output of atLeastOnce) void this.#storeUntilDone(output).then(done, this.#onFatal)
   }
 
