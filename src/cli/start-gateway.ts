@@ -21,9 +21,8 @@ export async function startGateway(shared: Shared): Promise<Running> {
   await feed.caughtUp(catchUpMs)
   let connections = 0
   const health = new HealthMonitor({
-    service: 'gateway',
     spec,
-    key: `gateway.${options.instance}`,
+    instance: options.instance,
     nats,
     monitor,
     settings,
@@ -31,7 +30,7 @@ export async function startGateway(shared: Shared): Promise<Running> {
     follows: { stream: 'EXECUTIONS', sequence: () => feed.sequence },
     connections: () => connections,
   })
-  const { registry } = createWorkerMetrics('gateway', { lag: () => health.lag() })
+  const { registry } = createWorkerMetrics('gateway', { lag: () => health.lag(), monitor })
   const app = createGateway({
     nats,
     feed,
@@ -58,7 +57,13 @@ export async function startGateway(shared: Shared): Promise<Running> {
       connections -= 1
     })
   })
-  await app.listen({ host: settings.HTTP_HOST, port: options.ports?.gateway ?? spec.httpPort })
+  try {
+    await app.listen({ host: settings.HTTP_HOST, port: options.ports?.gateway ?? spec.httpPort })
+  } catch (error) {
+    health.stop()
+    await feed.stop(log)
+    throw error
+  }
   return {
     name: 'gateway',
     stop: async () => {

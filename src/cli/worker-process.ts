@@ -11,16 +11,18 @@ import { Portfolio } from '../domain/positions.ts'
 import { createWorkerHttp } from '../http/health-routes.ts'
 import { AckedPublisher } from '../runtime/acks.ts'
 import { dayTimeUs } from '../runtime/config.ts'
-import { HealthMonitor } from '../runtime/health.ts'
+import { HealthMonitor, type HealthOptions, type RedisHealth } from '../runtime/health.ts'
 import { createLog, type Log } from '../runtime/log.ts'
 import { createOrderMetrics, createWorkerMetrics, type OrderMetrics, type WorkerMetrics } from '../runtime/metrics.ts'
 import { connectNats, type Nats } from '../runtime/nats.ts'
-import { followStream } from '../runtime/reader.ts'
+import { followStream, type InputMessage } from '../runtime/reader.ts'
 import { RedisProjection } from '../runtime/redis.ts'
+import { sharedDecoder } from '../runtime/shared-decoder.ts'
 import { StreamMonitor } from '../runtime/stream-monitor.ts'
 import { ensureStreams } from '../runtime/streams.ts'
 import { type Fold, WorkerLoop } from '../runtime/worker-loop.ts'
 import { limitEntries, parseInstruments, parseLimits, parseLimitSet } from '../schemas/config-files.ts'
+import { decodeExecution, type ExecutionMessage } from '../schemas/execution.ts'
 import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig } from '../schemas/instrument.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type WorkerName, workerSpec } from '../subjects/contract.ts'
@@ -56,6 +58,7 @@ export interface Shared {
   readonly publisher: AckedPublisher
   readonly monitor: StreamMonitor
   readonly instruments: InstrumentsConfig
+  readonly decodeExecution: (message: InputMessage) => ExecutionMessage
 }
 
 export interface Running {
@@ -86,6 +89,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     publisher: new AckedPublisher(nats.connection),
     monitor,
     instruments: parseInstruments(read('instruments.json'), 'config/instruments.json'),
+    decodeExecution: sharedDecoder(decodeExecution),
   }
   // Only the gate reads the limits, so only it may write them.
   if (workers.includes('risk-gate'))
@@ -99,13 +103,11 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     monitor.stop()
     await nats.close()
   }
-  try {
-    await Promise.all(workers.map(async (name) => running.push(await startWorker(name, shared))))
-  } catch (error) {
-    await stop()
-    throw error
-  }
-  return { stop }
+  const starts = await Promise.allSettled(workers.map(async (name) => running.push(await startWorker(name, shared))))
+  const failed = starts.find((start) => start.status === 'rejected')
+  if (!failed) return { stop }
+  await stop()
+  throw failed.reason
 }
 
 async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
@@ -117,7 +119,7 @@ async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
     case 'pnl-updater':
       return startPnlUpdater(shared)
     case 'tape':
-      return startLoop(name, shared, { fold: createTape() })
+      return startLoop(name, shared, { fold: createTape(shared.decodeExecution) })
     case 'gateway':
       return startGateway(shared)
   }
@@ -151,6 +153,7 @@ async function startRiskGate(shared: Shared): Promise<Running> {
   )
   const { fold, stop } = createRiskGate({
     gate,
+    decode: shared.decodeExecution,
     nats,
     clock: systemClock,
     isStorageFull: () => (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT,
@@ -159,6 +162,7 @@ async function startRiskGate(shared: Shared): Promise<Running> {
   })
   return startLoop('risk-gate', shared, {
     fold,
+    follows: { stream: 'EXECUTIONS', sequence: () => gate.executionsSeq },
     onStop: async () => {
       limits.stop()
       await stop()
@@ -197,6 +201,7 @@ async function startPnlUpdater(shared: Shared): Promise<Running> {
       : undefined
   const pnl = createPnlUpdater({
     portfolio: new Portfolio(startingCash ? { startingCash } : {}),
+    decode: shared.decodeExecution,
     instrument: (symbol) => {
       const instrument = lookup(symbol)
       assert(instrument, `EXECUTIONS names ${symbol}, which config/instruments.json does not know`)
@@ -217,7 +222,7 @@ async function startPnlUpdater(shared: Shared): Promise<Running> {
   return startLoop('pnl-updater', shared, {
     fold: pnl.fold,
     onActive: () => pnl.projectAll(),
-    ...(redis ? { redis: { isUp: () => redis.isUp, probe: (worker: string) => redis.probe(worker) } } : {}),
+    ...(redis ? { redis } : {}),
     onStop: async () => {
       await marks.stop()
       redis?.close()
@@ -239,7 +244,8 @@ async function startLoop(
   shared: Shared,
   parts: {
     fold: Fold
-    redis?: { isUp(): boolean; probe(worker: string): Promise<void> }
+    redis?: RedisHealth
+    follows?: NonNullable<HealthOptions['follows']>
     onMetrics?: (metrics: WorkerMetrics) => void
     onActive?: () => void
     onStop?: () => Promise<void> | void
@@ -262,16 +268,17 @@ async function startLoop(
     ...(parts.onActive ? { onActive: parts.onActive } : {}),
   })
   const health = new HealthMonitor({
-    service: name,
     spec,
+    instance: options.instance,
     nats,
     monitor,
     settings,
     log,
     loop: () => loop.state(),
     ...(parts.redis ? { redis: parts.redis } : {}),
+    ...(parts.follows ? { follows: parts.follows } : {}),
   })
-  const metrics = createWorkerMetrics(name, { lag: () => health.lag(), loop: () => loop.state() })
+  const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
   parts.onMetrics?.(metrics)
   const http = createWorkerHttp({
     body: () => health.body(),
@@ -283,14 +290,22 @@ async function startLoop(
     },
     metrics: () => metrics.registry.metrics(),
   })
-  await http.listen({ host: settings.HTTP_HOST, port: options.ports?.[name] ?? spec.httpPort })
+  try {
+    await http.listen({ host: settings.HTTP_HOST, port: options.ports?.[name] ?? spec.httpPort })
+  } catch (error) {
+    health.stop()
+    await parts.onStop?.()
+    throw error
+  }
+  let isStopping = false
   // A stand-by waits here for as long as it takes; the process is up meanwhile.
   loop.start().catch((error: unknown) => {
-    options.onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+    if (!isStopping) options.onFatal(error instanceof Error ? error : new Error(messageOf(error)))
   })
   return {
     name,
     stop: async () => {
+      isStopping = true
       await loop.stop()
       health.stop()
       await http.close()

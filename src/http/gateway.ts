@@ -154,7 +154,8 @@ function sendAnswer(reply: FastifyReply, { code, json }: OrderAnswer): FastifyRe
 
 function sendError(reply: FastifyReply, error: DoorError): FastifyReply {
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
-  return reply.code(error.status).send(error)
+  // As an Error it would come back to the error handler.
+  return reply.code(error.status).send(error.toJSON())
 }
 
 function doorErrorOf(error: unknown, isConnected: boolean, log: Log): DoorError {

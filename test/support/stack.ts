@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { startWorkerProcess } from '../../src/cli/worker-process.ts'
-import { freePort } from '../../src/local/ports.ts'
+import { withPorts } from '../../src/local/ports.ts'
 import { startNats, type NatsServer } from '../../src/local/start-nats.ts'
 import { settingsFrom } from '../../src/runtime/config.ts'
 import { connectNats, type Nats } from '../../src/runtime/nats.ts'
@@ -38,20 +38,26 @@ export async function startTestWorkers(
   options: { workers?: readonly WorkerName[]; env?: Record<string, string>; instance?: string } = {},
 ): Promise<{ stop(): Promise<void>; ports: Partial<Record<WorkerName, number>> }> {
   const workers = options.workers ?? ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape']
-  const ports: Partial<Record<WorkerName, number>> = {}
-  for (const worker of workers) ports[worker] = await freePort()
-  const started = await startWorkerProcess({
-    workers,
-    settings: settingsFrom({
-      NATS_URL: natsUrl,
-      LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
-      STREAMS_MAX_BYTES: String(streamsMaxBytes),
-      ...options.env,
-    }),
-    instance: options.instance ?? 'test',
-    ports,
-    onFatal: (error) => t.fail(`fatal: ${error.message}`, { error }),
-  })
+  let ports: Partial<Record<WorkerName, number>> = {}
+  const started = await withPorts(
+    workers.map(() => 0),
+    '',
+    (free) => {
+      ports = Object.fromEntries(workers.map((worker, index) => [worker, free[index] ?? 0]))
+      return startWorkerProcess({
+        workers,
+        settings: settingsFrom({
+          NATS_URL: natsUrl,
+          LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
+          STREAMS_MAX_BYTES: String(streamsMaxBytes),
+          ...options.env,
+        }),
+        instance: options.instance ?? 'test',
+        ports,
+        onFatal: (error) => t.fail(`fatal: ${error.message}`, { error }),
+      })
+    },
+  )
   let stopped = false
   const stop = async () => {
     if (!stopped) await started.stop()
