@@ -1,3 +1,5 @@
+import { parseDecimal, pow10, unitsMax } from './decimal.ts'
+
 /** Where a process takes the time from; tests pass their own. */
 export interface Clock {
   /** Wall time in milliseconds since the Unix epoch. */
@@ -25,7 +27,7 @@ export function rfc3339FromUs(timeUs: number): string {
   return `${cachedText}${String(timeUs - second * usPerSecond).padStart(6, '0')}Z`
 }
 
-const rfc3339 = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/
+const rfc3339 = /^(\d{4}-\d{2}-\d{2})[Tt ]((?:[01]\d|2[0-3]):\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/
 
 /**
  * Microseconds since the Unix epoch of an RFC 3339 time; digits beyond microseconds are cut.
@@ -44,11 +46,17 @@ export function usFromRfc3339(text: string): number | undefined {
 
 /**
  * Microseconds since the Unix epoch of an epoch number in seconds, milliseconds, microseconds or nanoseconds, told
- * apart by size (contract, section 3: < 1e11 s, < 1e14 ms, < 1e17 µs, else ns).
+ * apart by size (contract, section 3: < 1e11 s, < 1e14 ms, < 1e17 µs, else ns); digits beyond microseconds are cut.
+ * @param text taken digit by digit: nanoseconds do not fit a double
+ * @returns undefined when the text is no decimal, below 0, or beyond 9e15 µs
  */
-export function usFromEpoch(epoch: number): number {
-  if (epoch < 1e11) return Math.round(epoch * 1e6)
-  if (epoch < 1e14) return Math.round(epoch * 1e3)
-  if (epoch < 1e17) return Math.round(epoch)
-  return Math.floor(epoch / 1e3)
+export function usFromEpoch(text: string): number | undefined {
+  const decimal = parseDecimal(text)
+  if (!decimal || decimal.mantissa < 0n || decimal.scale < -20) return undefined
+  const { mantissa, scale } = decimal
+  const times = (exponent: number) => (exponent < 0 ? mantissa / pow10(-exponent) : mantissa * pow10(exponent))
+  const whole = times(-scale)
+  const exponent = whole < pow10(11) ? 6 : whole < pow10(14) ? 3 : whole < pow10(17) ? 0 : -3
+  const us = times(exponent - scale)
+  return us > BigInt(unitsMax) ? undefined : Number(us)
 }

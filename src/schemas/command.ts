@@ -141,6 +141,11 @@ for (const schema of Object.values(commandSchemas)) {
   }
 }
 
+/** In capitals if all ASCII: `ſ` must not become S, nor a symbol another. */
+function upperAscii(text: string): string {
+  return /[^ -~]/.test(text) ? text : text.toUpperCase()
+}
+
 interface NumberSource {
   readonly holder: unknown
   readonly key: string
@@ -200,7 +205,7 @@ export function decodeCommand(
       decimalFields.has(name) || name === 'expireAt'
         ? text
         : enumFields.has(name) && typeof value === 'string'
-          ? value.toUpperCase()
+          ? upperAscii(value)
           : value
     if (name in canonical && canonical[name] !== folded)
       fields.push({ field: name, problem: `given twice and not the same, as ${written} too` })
@@ -225,10 +230,11 @@ export function decodeCommand(
     if (!parsed) fields.push({ field: name, problem: 'must be a decimal number' })
     else if (parsed.mantissa <= 0n) fields.push({ field: name, problem: 'must be greater than 0' })
   }
-  if (canonical['expireAt'] !== undefined) {
-    const timeUs = timeUsOf(String(canonical['expireAt']))
-    if (timeUs === undefined) fields.push({ field: 'expireAt', problem: 'must be an RFC 3339 time or an epoch number' })
-    else canonical['expireAt'] = timeUs
+  const expireAt = canonical['expireAt']
+  if (typeof expireAt === 'string') {
+    const timeUs = usFromEpoch(expireAt) ?? usFromRfc3339(expireAt)
+    if (timeUs !== undefined && timeUs >= 0) canonical['expireAt'] = timeUs
+    else if (!fields.some(({ field }) => field === 'expireAt')) fields.push({ field: 'expireAt', problem: timeProblem })
   }
   addRuleProblems(kind, canonical, fields)
   const invalid = (reason: 'INVALID_FIELD' | 'ACCOUNT_MISMATCH', text: string): DecodedCommand => {
@@ -244,10 +250,7 @@ export function decodeCommand(
   return { outcome: 'command', command: { kind, ...canonical } as Command }
 }
 
-function timeUsOf(text: string): number | undefined {
-  const us = /^\d+(\.\d+)?$/.test(text) ? usFromEpoch(Number(text)) : usFromRfc3339(text)
-  return us !== undefined && us >= 0 && us <= 9e15 ? us : undefined
-}
+const timeProblem = 'must be an RFC 3339 time or an epoch number'
 
 function addSchemaError(fields: InvalidField[], error: ErrorObject): void {
   const missing = error.keyword === 'required'
@@ -261,6 +264,7 @@ function problemOf(field: string, { keyword, params, message, parentSchema }: Er
   if (keyword === 'pattern') return `must match ${String(params['pattern'])}`
   if (parentSchema && 'enum' in parentSchema) return `must be one of ${(parentSchema['enum'] as string[]).join(' ')}`
   if (decimalFields.has(field)) return 'must be a decimal number'
+  if (field === 'expireAt') return timeProblem
   return message ?? 'is invalid'
 }
 

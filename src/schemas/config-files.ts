@@ -11,14 +11,21 @@ const validLimitSet = ajv.compile<LimitSet>(limitSetSchema)
 /** @throws PipelineError CONFIG_INVALID naming every bad entry */
 export function parseInstruments(text: string, file: string): InstrumentsConfig {
   const config = parse(text, file, validInstruments)
-  for (const symbol of [...Object.keys(config.instruments), 'DEFAULT']) {
-    const definition = definitionOf(config, symbol)
+  // `default` is checked as a symbol of its own, in a strict configuration too.
+  const places = [
+    ['default', 'DEFAULT'],
+    ...Object.keys(config.instruments).map((symbol) => [`instruments/${symbol}`, symbol]),
+  ]
+  const problems = places.flatMap(([place = '', symbol = '']) => {
+    const definition = definitionOf({ ...config, strict: false }, symbol)
     try {
       if (definition) instrumentFrom(definition)
+      return []
     } catch (error) {
-      throw new PipelineError('CONFIG_INVALID', `${file}: ${messageOf(error)}`, { cause: error })
+      return [`/${place} ${messageOf(error)}`]
     }
-  }
+  })
+  if (problems.length > 0) throw new PipelineError('CONFIG_INVALID', `${file}: ${problems.join('; ')}`)
   return config
 }
 

@@ -23,7 +23,9 @@ export const instrumentsConfigSchema = Type.Object(
   {
     strict: Type.Optional(Type.Boolean()),
     default: instrumentConfigSchema,
-    instruments: Type.Record(Type.String({ pattern: '^[A-Z0-9][A-Z0-9_-]{0,19}$' }), instrumentConfigSchema),
+    instruments: Type.Record(Type.String({ pattern: '^[A-Z0-9][A-Z0-9_-]{0,19}$' }), instrumentConfigSchema, {
+      additionalProperties: false,
+    }),
   },
   { additionalProperties: false },
 )

@@ -28,8 +28,12 @@ export const limitSetSchema = Type.Object(
 export const limitsConfigSchema = Type.Object(
   {
     default: limitSetSchema,
-    accounts: Type.Record(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$' }), limitSetSchema),
-    symbols: Type.Record(Type.String({ pattern: '^[A-Z0-9][A-Z0-9_-]{0,19}$' }), limitSetSchema),
+    accounts: Type.Record(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$' }), limitSetSchema, {
+      additionalProperties: false,
+    }),
+    symbols: Type.Record(Type.String({ pattern: '^[A-Z0-9][A-Z0-9_-]{0,19}$' }), limitSetSchema, {
+      additionalProperties: false,
+    }),
   },
   { additionalProperties: false },
 )

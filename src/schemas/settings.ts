@@ -24,7 +24,7 @@ export const settingsSchema = Type.Object({
   DAY_END_UTC: Type.String({
     description: 'time of day in UTC at which DAY orders expire, 00:01 to 24:00',
     default: '24:00',
-    pattern: '^(([01]\\d|2[0-3]):[0-5]\\d|24:00)$',
+    pattern: '^(?!00:00)(([01]\\d|2[0-3]):[0-5]\\d|24:00)$',
   }),
   CLORDID_MEMORY: whole('orders of an account whose clOrdIds are remembered after they end', 100_000, 0, 2_000_000),
   STARTING_CASH: Type.String({
@@ -57,7 +57,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     const value = env[name]
     if (value !== undefined && value !== '') settings[name] = value
   }
-  if (validate(settings)) return Object.freeze(settings) as Settings
+  if (validate(settings)) return Object.freeze(settings)
   return (validate.errors ?? []).map((error) => ({
     name: error.instancePath.slice(1),
     problem:
