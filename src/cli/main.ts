@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/errors.ts'
 import { addBenchCommand } from './bench.ts'
 import { addDemoCommand } from './demo.ts'
+import { addStreamsCommand } from './streams.ts'
 import { addUpCommand } from './up.ts'
 import { addWorkerCommand } from './worker.ts'
 
@@ -28,6 +29,7 @@ const program = new Command('trade2026')
 addBenchCommand(program)
 addDemoCommand(program)
 addUpCommand(program)
+addStreamsCommand(program)
 addWorkerCommand(program)
 
 try {

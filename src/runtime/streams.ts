@@ -8,7 +8,7 @@ import {
   JetStreamApiError,
 } from '@nats-io/jetstream'
 import { PipelineError } from '../base/errors.ts'
-import { bucketSpecs, listenSubjects, streamSpecs, type StreamSpec } from '../subjects/contract.ts'
+import { type BucketSpec, bucketSpecs, listenSubjects, streamSpecs, type StreamSpec } from '../subjects/contract.ts'
 import type { Nats } from './nats.ts'
 
 /** Room where neither the account nor a setting bounds it: deploy/nats.conf gives 10 GB of files. */
@@ -131,30 +131,115 @@ export function isStreamNotFound(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === 10059
 }
 
+/** What a setting is that the contract does not name: as the server has it unless somebody asks for more. */
+const unsetValues = {
+  max_age: 0,
+  max_msgs: -1,
+  mirror: undefined,
+  sources: undefined,
+  subject_transform: undefined,
+  republish: undefined,
+  discard_new_per_subject: false,
+  allow_msg_ttl: false,
+  allow_msg_schedules: false,
+  allow_msg_counter: false,
+  sealed: false,
+  no_ack: false,
+  persist_mode: 'default',
+} as const
+
+/** These are the operator's business. */
+const freeSettings = new Set(['name', 'description', 'max_bytes', 'num_replicas'])
+
+/** Every setting of a stream that the contract fixes. */
+export function fixedSettingsOf(spec: StreamSpec): Record<string, unknown> {
+  return fixed({ ...unsetValues, ...streamConfigOf(spec, 0) })
+}
+
+/** Every setting of the stream behind a bucket that the contract fixes. */
+export function fixedBucketSettingsOf({ name, history }: BucketSpec): Record<string, unknown> {
+  return fixed({
+    ...unsetValues,
+    subjects: [`$KV.${name}.>`],
+    max_msgs_per_subject: history,
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    discard: DiscardPolicy.New,
+    allow_rollup_hdrs: true,
+  })
+}
+
+function fixed(settings: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(settings).filter(([field]) => !freeSettings.has(field)))
+}
+
 /** Compares a stream on the server with the contract; its size is the operator's business. */
 export function driftsOf(spec: StreamSpec, actual: StreamConfig): Drift[] {
-  const expected = streamConfigOf(spec, actual.max_bytes) as Record<string, unknown>
-  const drifts: Drift[] = []
-  const ignored = new Set(['description', 'num_replicas'])
-  for (const [field, value] of Object.entries(expected)) {
-    if (ignored.has(field)) continue
-    const found: unknown = (actual as unknown as Record<string, unknown>)[field] ?? defaultOf(value)
-    if (!sameConfig(value, found))
-      drifts.push({ stream: spec.name, field, expected: JSON.stringify(value), actual: JSON.stringify(found) })
-  }
-  for (const field of ['allow_msg_ttl', 'allow_msg_schedules', 'sealed', 'no_ack'] as const) {
-    if ((actual as unknown as Record<string, unknown>)[field] === true)
-      drifts.push({ stream: spec.name, field, expected: 'false', actual: 'true' })
-  }
-  return drifts
+  return settingDrifts(spec.name, fixedSettingsOf(spec), actual)
 }
 
-function defaultOf(value: unknown): unknown {
-  return typeof value === 'boolean' ? false : undefined
+/** @param settings what the contract fixes, see `fixedSettingsOf` */
+export function settingDrifts(stream: string, settings: Record<string, unknown>, actual: StreamConfig): Drift[] {
+  const found = actual as unknown as Record<string, unknown>
+  return Object.entries(settings)
+    .filter(([field, expected]) => !isSame(expected, found[field] ?? whenAbsent(field, expected)))
+    .map(([field, expected]) => ({ stream, field, expected: jsonOf(expected), actual: jsonOf(found[field]) }))
 }
 
-function sameConfig(expected: unknown, actual: unknown): boolean {
-  if (typeof expected !== 'object' || expected === null) return expected === actual
-  if (typeof actual !== 'object' || actual === null) return false
-  return Object.entries(expected).every(([key, value]) => sameConfig(value, (actual as Record<string, unknown>)[key]))
+/** The server leaves out what has its zero value. */
+function whenAbsent(field: string, expected: unknown): unknown {
+  if (typeof expected === 'boolean') return false
+  return field in unsetValues ? unsetValues[field as keyof typeof unsetValues] : undefined
+}
+
+function jsonOf(value: unknown): string {
+  return value === undefined ? 'unset' : JSON.stringify(value)
+}
+
+function isSame(expected: unknown, actual: unknown): boolean {
+  if (Array.isArray(expected) && Array.isArray(actual))
+    return JSON.stringify(expected.toSorted()) === JSON.stringify(actual.toSorted())
+  if (typeof expected !== 'object' || typeof actual !== 'object' || !expected || !actual) return expected === actual
+  const [left, right] = [expected, actual] as Record<string, unknown>[]
+  return [...new Set([...Object.keys(expected), ...Object.keys(actual)])].every((key) =>
+    isSame(left?.[key], right?.[key]),
+  )
+}
+
+/** A difference that the server would not let go. */
+export interface RefusedChange {
+  readonly field: string
+  readonly reason: string
+}
+
+/**
+ * Changes a stream in place to what the contract says. What the server refuses stays as it is: such a stream can only
+ * be made anew.
+ */
+export async function repairStream(
+  jsm: JetStreamManager,
+  stream: string,
+  settings: Record<string, unknown>,
+  drifts: readonly Drift[],
+): Promise<RefusedChange[]> {
+  const change = async (fields: readonly string[]) => {
+    await jsm.streams.update(stream, Object.fromEntries(fields.map((field) => [field, settings[field]])))
+  }
+  const fields = drifts.map(({ field }) => field)
+  try {
+    // Together first: subjects and their transform only fit each other.
+    await change(fields)
+    return []
+  } catch (error) {
+    if (!(error instanceof JetStreamApiError)) throw error
+  }
+  const refused: RefusedChange[] = []
+  for (const field of fields)
+    try {
+      await change([field])
+    } catch (error) {
+      if (!(error instanceof JetStreamApiError)) throw error
+      refused.push({ field, reason: error.message })
+    }
+  return refused
 }
