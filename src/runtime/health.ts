@@ -1,65 +1,48 @@
+import type { KV } from '@nats-io/kv'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { rfc3339FromUs } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { HealthBody, HealthEntry, HealthStatus, LagReading, StorageReading } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
-import { type StreamName, streamSpecs, type WorkerSpec } from '../subjects/contract.ts'
+import { type StreamName, streamSpec, streamSpecs, type WorkerSpec } from '../subjects/contract.ts'
+import { healthRank, judge, type Judgement, probeAgeMaxMs } from './judge.ts'
+import { type Lag, LagTracker } from './lag.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
-import type { StreamMonitor } from './stream-monitor.ts'
+import { chainStreams, type StreamMonitor } from './stream-monitor.ts'
 import type { LoopState } from './worker-loop.ts'
 
-/** What is known about a worker when its health is judged. */
-export interface Evidence {
-  readonly isConnected: boolean
-  /** null for workers that do not use Redis. */
-  readonly isRedisUp: boolean | null
-  readonly phase: LoopState['phase'] | 'open'
-  readonly lag: { readonly messages: number; readonly ms: number } | undefined
-  readonly blockedReason: string | undefined
-  /** Since the last probe write that succeeded. */
-  readonly probeAgeMs: number
-  readonly fullest: { readonly stream: string; readonly usedPercent: number } | undefined
+/** What a worker's health asks of its Redis. */
+export interface RedisHealth {
+  readonly isUp: boolean
+  /** Why it does not take writes. */
+  readonly problem: string | undefined
+  /** Writes something of no consequence. @throws when it cannot */
+  probe(worker: string): Promise<void>
+}
+
+export interface HealthOptions {
+  readonly spec: WorkerSpec
+  /** Names this process among its peers. */
+  readonly instance: string
+  readonly nats: Nats
+  readonly monitor: StreamMonitor
+  readonly settings: Settings
+  readonly log: Log
+  readonly loop?: () => LoopState
+  /** A stream that must be kept up with besides the input, and how far that is. */
+  readonly follows?: { readonly stream: StreamName; sequence(): number }
+  readonly redis?: RedisHealth
+  readonly connections?: () => number
 }
 
 const probeIntervalMs = 2_000
-/** A probe that is late by another half interval has failed. */
-const probeAgeMaxMs = 3_500
 const judgeIntervalMs = 500
 /** Judgements in a row before health changes for the better; it changes for the worse after two. */
 const betterAfter = 3
 const worseAfter = 2
-const storageUnhealthyPercent = 95
-
-type Thresholds = Pick<Settings, 'LAG_DEGRADED_MS' | 'LAG_UNHEALTHY_MS' | 'STORAGE_REFUSE_PERCENT'>
-
-/** The one judgement behind `/health`, `/health/ready`, KV HEALTH and `trade2026 lag`. */
-export function judge(evidence: Evidence, thresholds: Thresholds): { status: HealthStatus; reasons: string[] } {
-  const unhealthy: string[] = []
-  const degraded: string[] = []
-  const { lag, fullest } = evidence
-  if (!evidence.isConnected) unhealthy.push('NATS disconnected')
-  else if (evidence.probeAgeMs > probeAgeMaxMs)
-    unhealthy.push(`no successful write for ${(evidence.probeAgeMs / 1_000).toFixed(1)} s`)
-  if (evidence.phase === 'stopped') unhealthy.push('stopped')
-  if (evidence.phase === 'recovering') degraded.push('recovering')
-  if (evidence.blockedReason !== undefined) degraded.push(evidence.blockedReason)
-  if (evidence.isRedisUp === false) degraded.push('Redis disconnected')
-  if (lag && lag.ms >= thresholds.LAG_DEGRADED_MS) {
-    const text = `lag of ${lag.messages} messages, the oldest ${(lag.ms / 1_000).toFixed(1)} s old`
-    if (lag.ms >= thresholds.LAG_UNHEALTHY_MS) unhealthy.push(text)
-    else degraded.push(text)
-  }
-  if (fullest && fullest.usedPercent >= thresholds.STORAGE_REFUSE_PERCENT) {
-    const text = `stream ${fullest.stream} is ${fullest.usedPercent.toFixed(1)} % full`
-    if (fullest.usedPercent >= storageUnhealthyPercent) unhealthy.push(text)
-    else degraded.push(text)
-  }
-  return {
-    status: unhealthy.length > 0 ? 'unhealthy' : degraded.length > 0 ? 'degraded' : 'healthy',
-    reasons: [...unhealthy, ...degraded],
-  }
-}
+const loopDelayResolutionMs = 20
+const loopDelayWindowMs = 60_000
 
 /** Latencies of the last thousand batches. */
 class Latencies {
@@ -87,23 +70,31 @@ export class HealthMonitor {
   readonly latencies = new Latencies()
   readonly #options: HealthOptions
   readonly #startedMs = Date.now()
-  readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 })
-  readonly #timers: NodeJS.Timeout[]
-  #current: { status: HealthStatus; reasons: string[] } = { status: 'unhealthy', reasons: ['starting'] }
-  #lastSuccessMs = 0
-  #probing = false
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: loopDelayResolutionMs })
+  readonly #timer: NodeJS.Timeout
+  readonly #inputLag = new LagTracker()
+  readonly #followsLag = new LagTracker()
+  /** Streams whose fill level matters here. */
+  readonly #streams: readonly StreamName[]
+  #current: Judgement = { status: 'unhealthy', reasons: ['starting'] }
+  #isStarting = true
   #different = 0
+  #bucket: KV | undefined
+  #wasConnected = false
+  #probedMs = 0
+  #lastSuccessMs = 0
   #consumer = { ackPending: 0, redelivered: 0 }
-  #lagSince: { settled: number; sinceMs: number } | undefined
+  #phase: { name: string; sinceMs: number } = { name: '', sinceMs: 0 }
+  #blockedSinceMs: number | undefined
+  #loopDelaySinceMs = Date.now()
 
   constructor(options: HealthOptions) {
     this.#options = options
+    const own = options.spec.writes.filter((stream) => streamSpec(stream).discard === 'new')
+    this.#streams = [...new Set([...chainStreams, ...own])]
     this.#loopDelay.enable()
-    this.#timers = [
-      setInterval(() => void this.#probe(), probeIntervalMs),
-      setInterval(() => this.#judge(), judgeIntervalMs),
-    ]
-    void this.#probe()
+    this.#timer = setInterval(() => this.#tick(), judgeIntervalMs)
+    this.#tick()
   }
 
   get status(): HealthStatus {
@@ -116,46 +107,38 @@ export class HealthMonitor {
     return phase === 'active' && this.#current.status !== 'unhealthy'
   }
 
+  /** null where there is no input, and in a stand-by, which owes no answers. */
   lag(): LagReading | null {
-    const { spec, loop, follows, monitor } = this.#options
-    const input = follows?.stream ?? spec.input
-    const state = follows
-      ? { settledSequence: follows.sequence(), oldestPendingUs: undefined, redelivered: 0 }
-      : loop?.()
-    if (!input || !state) return null
-    const messages = Math.max(0, (monitor.get(input)?.lastSequence ?? 0) - state.settledSequence)
-    const nowMs = Date.now()
-    if (messages === 0) this.#lagSince = undefined
-    else if (this.#lagSince?.settled !== state.settledSequence)
-      this.#lagSince = { settled: state.settledSequence, sinceMs: nowMs }
-    const sinceMs =
-      messages === 0 ? nowMs : Math.min(this.#lagSince?.sinceMs ?? nowMs, (state.oldestPendingUs ?? Infinity) / 1_000)
+    const state = this.#options.loop?.()
+    const lag = this.#lagOfInput(state) ?? (state ? undefined : this.#lagOfFollowed())
+    if (!lag) return null
     return {
-      messages,
-      seconds: Number((Math.max(0, nowMs - sinceMs) / 1_000).toFixed(3)),
+      messages: lag.messages,
+      seconds: Number((lag.ms / 1_000).toFixed(3)),
       ack_pending: this.#consumer.ackPending,
-      redelivered: this.#consumer.redelivered + state.redelivered,
+      redelivered: this.#consumer.redelivered,
     }
   }
 
   body(): HealthBody {
-    const { nats, service, redis, monitor, connections } = this.#options
+    const { nats, spec, redis, monitor, connections } = this.#options
     const { status, reasons } = this.#current
-    const lastSuccessMs = this.#lastWriteMs()
+    const lastWriteMs = Math.max(this.#lastSuccessMs, this.#options.loop?.().lastStoredMs ?? 0)
     return {
       status,
-      service,
+      service: spec.name,
       ...(reasons.length === 0 ? {} : { reason: reasons.join('; ') }),
       checks: {
         nats: nats.isConnected() ? 'connected' : 'disconnected',
-        redis: redis ? (redis.isUp() ? 'connected' : 'disconnected') : null,
+        redis: redis ? (redis.isUp ? 'connected' : 'disconnected') : null,
         database: null,
         latency_ms: this.latencies.percentiles(),
         memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
         active_connections: connections?.() ?? 0,
         lag: this.lag(),
-        last_success: lastSuccessMs === 0 ? null : rfc3339FromUs(lastSuccessMs * 1_000),
-        event_loop_delay_ms: Number((this.#loopDelay.mean / 1e6 || 0).toFixed(2)),
+        last_success: lastWriteMs === 0 ? null : rfc3339FromUs(lastWriteMs * 1_000),
+        // The histogram holds whole intervals of the timer.
+        event_loop_delay_ms: Number(Math.max(0, this.#loopDelay.mean / 1e6 - loopDelayResolutionMs || 0).toFixed(2)),
         storage: storageOf(monitor),
       },
       reasons,
@@ -163,92 +146,123 @@ export class HealthMonitor {
   }
 
   stop(): void {
-    for (const timer of this.#timers) clearInterval(timer)
+    clearInterval(this.#timer)
     this.#loopDelay.disable()
   }
 
-  #lastWriteMs(): number {
-    return Math.max(this.#lastSuccessMs, this.#options.loop?.().lastStoredMs ?? 0)
+  #tick(): void {
+    const { nats, redis, spec } = this.#options
+    const nowMs = Date.now()
+    const isConnected = nats.isConnected()
+    // A timer comes late rather than early: half an interval keeps the pace.
+    if (nowMs - this.#probedMs >= probeIntervalMs - judgeIntervalMs / 2 || (isConnected && !this.#wasConnected)) {
+      this.#probedMs = nowMs
+      if (isConnected) void this.#probe(nowMs)
+      // What comes of it, `redis` knows.
+      redis?.probe(spec.name).catch(() => undefined)
+    }
+    this.#wasConnected = isConnected
+    if (nowMs - this.#loopDelaySinceMs > loopDelayWindowMs) {
+      this.#loopDelay.reset()
+      this.#loopDelaySinceMs = nowMs
+    }
+    this.#judge(nowMs)
   }
 
-  #judge(): void {
-    const { nats, redis, loop, monitor, settings } = this.#options
+  #lagOfInput(state: LoopState | undefined): Lag | undefined {
+    const { spec, monitor } = this.#options
+    if (!spec.input || !state || state.phase === 'waiting') return undefined
+    // What is folded again in recovery is old, and answered long since.
+    const oldestUs = state.phase === 'active' ? state.oldestPendingUs : undefined
+    return this.#inputLag.read(monitor.get(spec.input), state.settledSequence, oldestUs, Date.now())
+  }
+
+  #lagOfFollowed(): Lag | undefined {
+    const { follows, monitor } = this.#options
+    return follows && this.#followsLag.read(monitor.get(follows.stream), follows.sequence(), undefined, Date.now())
+  }
+
+  #judge(nowMs: number): void {
+    const { nats, redis, loop, monitor, settings, spec, follows } = this.#options
     const state = loop?.()
-    const lag = this.lag()
+    const phase = state?.phase ?? 'open'
+    if (phase !== this.#phase.name) this.#phase = { name: phase, sinceMs: nowMs }
+    const blockedReason = state?.blockedReason
+    this.#blockedSinceMs = blockedReason === undefined ? undefined : (this.#blockedSinceMs ?? nowMs)
+    const inputLag = this.#lagOfInput(state)
+    const followsLag = phase === 'open' || phase === 'active' ? this.#lagOfFollowed() : undefined
+    const probeAgeMs = nowMs - Math.max(this.#lastSuccessMs, this.#startedMs)
+    if (this.#isStarting && this.#lastSuccessMs === 0 && probeAgeMs <= probeAgeMaxMs) return
     const next = judge(
       {
         isConnected: nats.isConnected(),
-        isRedisUp: redis ? redis.isUp() : null,
-        phase: state?.phase ?? 'open',
-        lag: lag ? { messages: lag.messages, ms: lag.seconds * 1_000 } : undefined,
-        blockedReason: state?.blockedReason,
-        probeAgeMs: Date.now() - Math.max(this.#lastSuccessMs, this.#startedMs),
-        fullest: monitor.fullest(),
+        probeAgeMs,
+        readingAgeMs: monitor.ageMs,
+        phase,
+        phaseMs: nowMs - this.#phase.sinceMs,
+        holder: state?.holder,
+        lags: [
+          ...(inputLag && spec.input ? [{ stream: spec.input, ...inputLag }] : []),
+          ...(followsLag && follows ? [{ stream: follows.stream, ...followsLag }] : []),
+        ],
+        blocked: blockedReason === undefined ? undefined : { reason: blockedReason, ms: this.#blockedMs(nowMs) },
+        redisProblem: redis?.problem,
+        fullest: monitor.fullest(this.#streams),
       },
       settings,
+      this.#current.status,
     )
-    if (this.#current.reasons[0] === 'starting' && this.#lastSuccessMs > 0) this.#current = next
-    if (next.status === this.#current.status) {
+    this.#take(next)
+  }
+
+  #blockedMs(nowMs: number): number {
+    return nowMs - (this.#blockedSinceMs ?? nowMs)
+  }
+
+  /** A new status must be confirmed; until then the old one stands, with the reasons it had. */
+  #take(next: Judgement): void {
+    const previous = this.#current
+    if (next.status === previous.status || this.#isStarting) {
+      this.#isStarting = false
       this.#different = 0
       this.#current = next
       return
     }
     this.#different += 1
-    const isWorse = rank[next.status] > rank[this.#current.status]
+    const isWorse = healthRank[next.status] > healthRank[previous.status]
     if (this.#different < (isWorse ? worseAfter : betterAfter)) return
     this.#different = 0
-    this.#options.log.info({ from: this.#current.status, to: next.status, reasons: next.reasons }, 'health')
+    this.#options.log.info({ from: previous.status, to: next.status, reasons: next.reasons }, 'health')
     this.#current = next
   }
 
-  async #probe(): Promise<void> {
-    const { nats, service, loop, spec, redis, key } = this.#options
-    if (this.#probing || !nats.isConnected()) return
-    this.#probing = true
+  async #probe(nowMs: number): Promise<void> {
+    const { nats, loop, spec, instance } = this.#options
     try {
       const state = loop?.()
-      const bucket = await nats.kvm.open('HEALTH')
       const entry: HealthEntry = {
-        service,
+        service: spec.name,
         pid: process.pid,
         status: this.#current.status,
         reasons: this.#current.reasons,
         phase: state?.phase ?? 'active',
         settledSequence: state?.settledSequence ?? 0,
-        timeMs: Date.now(),
+        timeMs: nowMs,
       }
-      await bucket.put(key ?? spec.name, JSON.stringify(entry))
-      this.#lastSuccessMs = Date.now()
+      this.#bucket ??= await nats.kvm.open('HEALTH')
+      // The worker's own key belongs to its active process; doors and stand-bys are many.
+      const key = state && state.phase !== 'waiting' ? spec.name : `${spec.name}.${instance}`
+      await this.#bucket.put(key, JSON.stringify(entry))
+      this.#lastSuccessMs = Math.max(this.#lastSuccessMs, nowMs)
       if (spec.input && state?.phase === 'active') {
         const info = await nats.jsm.consumers.info(spec.input, spec.name)
         this.#consumer = { ackPending: info.num_ack_pending, redelivered: info.num_redelivered }
       }
-      if (redis?.isUp()) await redis.probe(spec.name)
     } catch (error) {
       this.#options.log.debug({ problem: messageOf(error) }, 'probe failed')
-    } finally {
-      this.#probing = false
     }
   }
 }
-
-export interface HealthOptions {
-  readonly service: string
-  readonly spec: WorkerSpec
-  /** Key in KV HEALTH; unset: the worker's name. */
-  readonly key?: string
-  readonly nats: Nats
-  readonly monitor: StreamMonitor
-  readonly settings: Settings
-  readonly log: Log
-  readonly loop?: () => LoopState
-  /** Of a door without a loop: the stream it must keep up with, and how far it is. */
-  readonly follows?: { readonly stream: StreamName; sequence(): number }
-  readonly redis?: { isUp(): boolean; probe(worker: string): Promise<void> }
-  readonly connections?: () => number
-}
-
-const rank: Readonly<Record<HealthStatus, number>> = { healthy: 0, degraded: 1, unhealthy: 2 }
 
 export function storageOf(monitor: StreamMonitor): Record<string, StorageReading> {
   const storage: Record<string, StorageReading> = {}

@@ -1,5 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { LagReading } from '../schemas/health.ts'
+import { streamSpecs } from '../subjects/contract.ts'
+import type { StreamMonitor, StreamReading } from './stream-monitor.ts'
 import type { LoopState } from './worker-loop.ts'
 
 /** Metrics of one worker (contract, section 4). */
@@ -10,7 +12,7 @@ export interface WorkerMetrics {
 
 export function createWorkerMetrics(
   worker: string,
-  read: { lag: () => LagReading | null; loop?: () => LoopState },
+  read: { lag: () => LagReading | null; monitor: StreamMonitor; loop?: () => LoopState },
 ): WorkerMetrics {
   const registry = new Registry()
   registry.setDefaultLabels({ worker })
@@ -43,9 +45,30 @@ export function createWorkerMetrics(
   gauge('worker_lag_messages', 'Messages of the input that are not answered durably', () => read.lag()?.messages ?? 0)
   gauge('worker_lag_seconds', 'Age of the oldest of them', () => read.lag()?.seconds ?? 0)
   gauge('worker_consumer_ack_pending', 'What the consumer says', () => read.lag()?.ack_pending ?? 0)
-  counter('worker_redelivered_total', 'Messages that came again', () => read.lag()?.redelivered ?? 0)
+  counter('worker_redelivered_total', 'Messages that came again', () => read.loop?.().redelivered ?? 0)
   counter('worker_dead_letters_total', 'Messages put into the DLQ', () => read.loop?.().deadLetters ?? 0)
   gauge('process_resident_memory_bytes', 'Resident memory of the process', () => process.memoryUsage.rss())
+  const streamGauge = (name: string, help: string, value: (reading: StreamReading) => number | undefined) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['stream'],
+      registers,
+      collect() {
+        this.reset()
+        for (const { name: stream } of streamSpecs) {
+          const reading = read.monitor.get(stream)
+          const level = reading && value(reading)
+          if (level !== undefined) this.set({ stream }, level)
+        }
+      },
+    })
+  streamGauge('stream_used_percent', 'Fill level of a stream', ({ usedPercent }) => usedPercent)
+  streamGauge(
+    'stream_seconds_until_full',
+    'At its present pace; absent while it does not grow',
+    (reading) => reading.secondsUntilFull,
+  )
   return { registry, batchSize }
 }
 

@@ -20,7 +20,7 @@ end`
  */
 const setOrderIfNewer = `
 local old = tonumber(redis.call('HGET', KEYS[1], 'asOf') or -1)
-if old >= tonumber(ARGV[2]) then return end
+if old and old >= tonumber(ARGV[2]) then return end
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 if ARGV[3] == '1' then
   redis.call('SADD', KEYS[2], ARGV[1])
@@ -30,6 +30,12 @@ else
 end`
 
 const endedOrderSeconds = 86_400
+/** Silence of a server that owes an answer, after which it counts as away. */
+const silenceMaxMs = 1_000
+const retryMs = 200
+const batchMax = 2_000
+/** Orders that ended and wait to be written, at most; there is no bound by the state to them. */
+const endedPendingMax = 10_000
 
 interface Scripts {
   setPositionsIfNewer(key: string, ...args: (string | number)[]): Promise<unknown>
@@ -37,6 +43,13 @@ interface Scripts {
 }
 
 export type OrderHash = Readonly<Record<string, string>> & { readonly orderId: string; readonly account: string }
+
+interface DirtyPosition {
+  readonly account: string
+  readonly symbol: string
+  readonly json: string
+  readonly asOf: number
+}
 
 interface DirtyOrder {
   readonly hash: OrderHash
@@ -46,28 +59,30 @@ interface DirtyOrder {
 
 /**
  * Projects the latest positions and orders into Redis or Valkey: what changed while a write was on its way is coalesced
- * and written next, newer records only. Redis away or full holds nothing up; `onReturn` is told when it is back, so that
- * everything can be projected again.
+ * and written next, newer records only. Redis away, hung or full holds nothing up. While it is away nothing is kept;
+ * `onReturn` is told when it is there (again), so that everything can be projected.
  */
 export class RedisProjection {
   readonly #client: Redis & Scripts
   readonly #log: Log
-  readonly #onReturn: () => void
-  readonly #positions = new Map<string, { account: string; symbol: string; json: string; asOf: number }>()
-  readonly #orders = new Map<string, DirtyOrder>()
+  readonly #positions = new Map<string, DirtyPosition>()
+  readonly #openOrders = new Map<string, DirtyOrder>()
+  readonly #endedOrders = new Map<string, DirtyOrder>()
   #writing = false
   #isUp = false
-  #wasUp = false
+  #refusal: string | undefined
   #closed = false
 
   constructor(url: string, log: Log, onReturn: () => void) {
     this.#log = log
-    this.#onReturn = onReturn
     const client = new Redis(url, {
       lazyConnect: true,
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
       connectTimeout: 2_000,
+      socketTimeout: silenceMaxMs,
+      // Of a new connection too, where a hung server has let the kernel accept it.
+      commandTimeout: silenceMaxMs,
       retryStrategy: (times) => Math.min(1_000, 100 * times),
     })
     client.defineCommand('setPositionsIfNewer', { numberOfKeys: 1, lua: setPositionsIfNewer })
@@ -76,13 +91,12 @@ export class RedisProjection {
     client.on('ready', () => {
       this.#isUp = true
       this.#log.info({}, 'Redis is connected')
-      if (this.#wasUp) this.#onReturn()
-      this.#wasUp = true
-      this.#flush()
+      onReturn()
     })
     client.on('close', () => {
-      if (this.#isUp) this.#log.warn({}, 'Redis is away; the pipeline goes on without it')
+      if (this.#isUp && !this.#closed) this.#log.warn({}, 'Redis is away; the pipeline goes on without it')
       this.#isUp = false
+      for (const pending of [this.#positions, this.#openOrders, this.#endedOrders]) pending.clear()
     })
     // Each failed attempt to connect is an error event; `close` has said it already.
     client.on('error', () => undefined)
@@ -93,31 +107,67 @@ export class RedisProjection {
     return this.#isUp
   }
 
+  /** Why it does not take writes; undefined when all is well. */
+  get problem(): string | undefined {
+    return this.#isUp ? this.#refusal : 'Redis disconnected'
+  }
+
   /** Records that are not written yet. */
   get pending(): number {
-    return this.#positions.size + this.#orders.size
+    return this.#positions.size + this.#openOrders.size + this.#endedOrders.size
   }
 
   setPosition(account: string, symbol: string, json: string, asOf: number): void {
-    this.#positions.set(`${account} ${symbol}`, { account, symbol, json, asOf })
+    this.#addPosition({ account, symbol, json, asOf })
     this.#flush()
   }
 
   setOrder(hash: OrderHash, asOf: number, isOpen: boolean): void {
-    this.#orders.set(hash.orderId, { hash, asOf, isOpen })
-    // While Redis is away only open orders are worth keeping; ended ones would pile up.
-    if (!this.#isUp && !isOpen) this.#orders.delete(hash.orderId)
+    this.#addOrder({ hash, asOf, isOpen })
     this.#flush()
   }
 
-  /** A write that proves Redis takes writes. @throws when it does not */
+  /** @throws when Redis does not take a write */
   async probe(worker: string): Promise<void> {
-    await this.#client.set(`health:${worker}`, String(Date.now()), 'EX', 60)
+    try {
+      await this.#client.set(`health:${worker}`, String(Date.now()), 'EX', 60)
+      if (this.pending === 0 && !this.#writing) this.#refusal = undefined
+    } catch (error) {
+      this.#refuse(error)
+      throw error
+    }
   }
 
   close(): void {
     this.#closed = true
     this.#client.disconnect()
+  }
+
+  #addPosition(position: DirtyPosition): void {
+    if (!this.#isUp) return
+    const key = `${position.account} ${position.symbol}`
+    if ((this.#positions.get(key)?.asOf ?? -1) <= position.asOf) this.#positions.set(key, position)
+  }
+
+  #addOrder(order: DirtyOrder): void {
+    if (!this.#isUp) return
+    const { orderId } = order.hash
+    const pending = this.#openOrders.get(orderId) ?? this.#endedOrders.get(orderId)
+    if (pending && pending.asOf > order.asOf) return
+    if (order.isOpen) {
+      this.#openOrders.set(orderId, order)
+      return
+    }
+    this.#openOrders.delete(orderId)
+    this.#endedOrders.set(orderId, order)
+    if (this.#endedOrders.size > endedPendingMax) takeFirst(this.#endedOrders, 1)
+  }
+
+  #refuse(error: unknown): void {
+    if (!this.#isUp) return
+    const refusal = `Redis refuses writes: ${messageOf(error)}`
+    if (refusal !== this.#refusal) this.#log.warn({ problem: messageOf(error) }, 'Redis refuses writes, trying again')
+    this.#refusal = refusal
   }
 
   #flush(): void {
@@ -127,42 +177,52 @@ export class RedisProjection {
   }
 
   async #write(): Promise<void> {
-    const positions = [...this.#positions.values()].slice(0, 2_000)
-    const orders = [...this.#orders.values()].slice(0, 2_000)
-    for (const { account, symbol } of positions) this.#positions.delete(`${account} ${symbol}`)
-    for (const { hash } of orders) this.#orders.delete(hash.orderId)
-    try {
-      const byAccount = new Map<string, (string | number)[]>()
-      for (const { account, symbol, json, asOf } of positions) {
-        const args = byAccount.get(account)
-        if (args) args.push(symbol, asOf, json)
-        else byAccount.set(account, [symbol, asOf, json])
-      }
-      await Promise.all([
-        ...Array.from(byAccount, ([account, args]) => this.#client.setPositionsIfNewer(`position:${account}`, ...args)),
-        ...orders.map(({ hash, asOf, isOpen }) =>
-          this.#client.setOrderIfNewer(
-            `order:${hash.orderId}`,
-            `account:${hash.account}:orders`,
-            hash.orderId,
-            asOf,
-            isOpen ? 1 : 0,
-            endedOrderSeconds,
-            ...Object.entries(hash).flat(),
-          ),
+    const positions = takeFirst(this.#positions, batchMax)
+    const orders = [...takeFirst(this.#openOrders, batchMax), ...takeFirst(this.#endedOrders, batchMax)]
+    const byAccount = Map.groupBy(positions, ({ account }) => account)
+    const writes = [
+      ...Array.from(byAccount, ([account, group]) => ({
+        sent: this.#client.setPositionsIfNewer(
+          `position:${account}`,
+          ...group.flatMap(({ symbol, asOf, json }) => [symbol, asOf, json]),
         ),
-      ])
-    } catch (error) {
-      // Newer records may have come meanwhile; those win.
-      for (const entry of positions) {
-        const key = `${entry.account} ${entry.symbol}`
-        if (!this.#positions.has(key)) this.#positions.set(key, entry)
-      }
-      for (const entry of orders) if (!this.#orders.has(entry.hash.orderId)) this.#orders.set(entry.hash.orderId, entry)
-      if (this.#isUp) this.#log.warn({ problem: messageOf(error) }, 'Redis write failed, trying again')
-      await new Promise((resolve) => setTimeout(resolve, 200))
-    }
+        again: () => group.forEach((position) => this.#addPosition(position)),
+      })),
+      ...orders.map((order) => ({ sent: this.#sendOrder(order), again: () => this.#addOrder(order) })),
+    ]
+    const results = await Promise.allSettled(writes.map(({ sent }) => sent))
+    const failed = results.findLast((result) => result.status === 'rejected')
+    if (failed) {
+      this.#refuse(failed.reason)
+      await new Promise((resolve) => setTimeout(resolve, retryMs))
+      results.forEach(({ status }, index) => {
+        if (status === 'rejected') writes[index]?.again()
+      })
+    } else this.#refusal = undefined
     this.#writing = false
     this.#flush()
   }
+
+  #sendOrder({ hash, asOf, isOpen }: DirtyOrder): Promise<unknown> {
+    return this.#client.setOrderIfNewer(
+      `order:${hash.orderId}`,
+      `account:${hash.account}:orders`,
+      hash.orderId,
+      asOf,
+      isOpen ? 1 : 0,
+      endedOrderSeconds,
+      ...Object.entries(hash).flat(),
+    )
+  }
+}
+
+/** Removes the first entries of a map. @returns their values, `count` at most */
+function takeFirst<T>(map: Map<string, T>, count: number): T[] {
+  const taken: T[] = []
+  for (const [key, value] of map) {
+    if (taken.length === count) break
+    taken.push(value)
+    map.delete(key)
+  }
+  return taken
 }

@@ -16,17 +16,23 @@ export interface StreamReading {
   readonly readMs: number
 }
 
+/** Streams whose fill level decides whether new orders are taken. */
+export const chainStreams: readonly StreamName[] = ['ORDERS', 'RISK', 'EXECUTIONS', 'POSITIONS']
+
 const intervalMs = 1_000
 const paceWindowMs = 60_000
+/** A round that takes longer is overtaken: its requests died with a connection. */
+const roundMaxMs = 2_000
 
 /** Reads the state of the streams once a second: fill levels for admission, last sequences for lag. */
 export class StreamMonitor {
   readonly #nats: Nats
   readonly #log: Log
+  readonly #startedMs = Date.now()
   readonly #readings = new Map<StreamName, StreamReading>()
   readonly #history = new Map<StreamName, { ms: number; bytes: number }[]>()
   readonly #timer: NodeJS.Timeout
-  #reading = false
+  #roundMs: number | undefined
 
   constructor(nats: Nats, log: Log) {
     this.#nats = nats
@@ -39,10 +45,16 @@ export class StreamMonitor {
     return this.#readings.get(stream)
   }
 
-  /** The fullest stream of the chain. */
-  fullest(): { stream: StreamName; usedPercent: number } | undefined {
+  /** Age of the oldest of the last readings: how long ago everything here was true. */
+  get ageMs(): number {
+    const oldestMs = streamSpecs.map(({ name }) => this.#readings.get(name)?.readMs ?? this.#startedMs)
+    return Date.now() - Math.min(...oldestMs)
+  }
+
+  /** The fullest of some streams; unset: of the chain. */
+  fullest(streams = chainStreams): { stream: StreamName; usedPercent: number } | undefined {
     let fullest: { stream: StreamName; usedPercent: number } | undefined
-    for (const stream of ['ORDERS', 'RISK', 'EXECUTIONS', 'POSITIONS'] as const) {
+    for (const stream of streams) {
       const usedPercent = this.#readings.get(stream)?.usedPercent ?? 0
       if (!fullest || usedPercent > fullest.usedPercent) fullest = { stream, usedPercent }
     }
@@ -50,19 +62,23 @@ export class StreamMonitor {
   }
 
   async refresh(): Promise<void> {
-    if (this.#reading || !this.#nats.isConnected()) return
-    this.#reading = true
-    try {
-      for (const { name } of streamSpecs) this.#note(name, await this.#nats.jsm.streams.info(name))
-    } catch (error) {
-      this.#log.debug({ problem: messageOf(error) }, 'cannot read the streams')
-    } finally {
-      this.#reading = false
-    }
+    const startedMs = Date.now()
+    if (!this.#nats.isConnected() || startedMs - (this.#roundMs ?? -Infinity) < roundMaxMs) return
+    this.#roundMs = startedMs
+    await Promise.all(streamSpecs.map(({ name }) => this.#read(name)))
+    if (this.#roundMs === startedMs) this.#roundMs = undefined
   }
 
   stop(): void {
     clearInterval(this.#timer)
+  }
+
+  async #read(stream: StreamName): Promise<void> {
+    try {
+      this.#note(stream, await this.#nats.jsm.streams.info(stream))
+    } catch (error) {
+      this.#log.debug({ stream, problem: messageOf(error) }, 'cannot read the stream')
+    }
   }
 
   #note(
@@ -72,7 +88,9 @@ export class StreamMonitor {
     const { bytes, last_seq: lastSequence, first_seq: firstSequence } = info.state
     const bytesMax = info.config.max_bytes
     const readMs = Date.now()
-    const history = this.#history.get(name) ?? []
+    let history = this.#history.get(name) ?? []
+    // After a trim the pace is measured anew.
+    if (bytes < (history[history.length - 1]?.bytes ?? 0)) history = []
     history.push({ ms: readMs, bytes })
     while (history[0] && history[0].ms < readMs - paceWindowMs) history.shift()
     this.#history.set(name, history)

@@ -5,7 +5,7 @@ import { PipelineError, messageOf } from '../base/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import { deadLetterSubject } from '../subjects/names.ts'
-import { type AckedPublisher, wrongLastSequence } from './acks.ts'
+import { type AckedPublisher, type PubAck, wrongLastSequence } from './acks.ts'
 import { fenceHeaders, FencedWriter, lastSequenceOf, type Output } from './fenced-writer.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
@@ -60,11 +60,14 @@ export type LoopPhase = 'waiting' | 'recovering' | 'active' | 'stopped'
 /** What a loop can say about itself, for health and metrics. */
 export interface LoopState {
   readonly phase: LoopPhase
+  /** Which other process is active, while this one waits as its stand-by. */
+  readonly holder: string | undefined
   /** Last input sequence all of whose outputs are stored. */
   readonly settledSequence: number
   /** When the stream stored the oldest message that is not settled, µs; undefined when none is known. */
   readonly oldestPendingUs: number | undefined
   readonly pendingOutputs: number
+  /** Why nothing can be stored or nothing comes in; undefined when all is well. */
   readonly blockedReason: string | undefined
   readonly redelivered: number
   readonly deadLetters: number
@@ -115,6 +118,9 @@ export class WorkerLoop {
   readonly #onActive: (() => void) | undefined
 
   #phase: LoopPhase = 'waiting'
+  #holder: string | undefined
+  /** Beside the writer's own. */
+  #blockedReason: string | undefined
   #lease: Lease | undefined
   #writer: FencedWriter | undefined
   #messages: ConsumerMessages | undefined
@@ -178,10 +184,11 @@ export class WorkerLoop {
     const first = this.#inFlight[0]?.firstTimeUs ?? this.#waiting[this.#taken]?.input.timeUs
     return {
       phase: this.#phase,
+      holder: this.#holder,
       settledSequence: this.#settled,
       oldestPendingUs: first,
       pendingOutputs: this.#writer?.pending ?? 0,
-      blockedReason: this.#writer?.blockedReason,
+      blockedReason: this.#writer?.blockedReason ?? this.#blockedReason,
       redelivered: this.#redelivered,
       deadLetters: this.#deadLetters,
       batches: this.#batches,
@@ -198,7 +205,10 @@ export class WorkerLoop {
       leaseMs: this.#settings.LEASE_MS,
       log: this.#log,
       signal: this.#abort.signal,
-      onWaiting: (holder) => this.#log.info({ worker: name, holder }, 'stand-by: another process is active'),
+      onWaiting: (holder) => {
+        this.#holder = holder
+        this.#log.info({ worker: name, holder }, 'stand-by: another process is active')
+      },
       onLost: this.#onFatal,
     })
     this.#phase = 'recovering'
@@ -336,8 +346,10 @@ export class WorkerLoop {
         }
         this.#log.warn({ worker: name, why, after: this.#lastArrived }, 'making the consumer again')
         await this.#consume()
+        this.#blockedReason = undefined
         break
       } catch (error) {
+        this.#blockedReason = `cannot make the consumer: ${messageOf(error)}`
         this.#log.warn({ worker: name, problem: messageOf(error) }, 'cannot make the consumer, trying again')
         await new Promise((resolve) => setTimeout(resolve, 200))
       }
@@ -527,10 +539,12 @@ export class WorkerLoop {
       const ack = await this.#publisher.request(subject, message.data, headers)
       // Refused for its sequence: it is there since an earlier life of this worker.
       if (ack.outcome === 'stored' || (ack.outcome === 'refused' && ack.errCode === wrongLastSequence)) break
+      this.#blockedReason = blockedBy(subject, ack)
       this.#log.warn({ subject, ack }, 'dead letter not stored yet, trying again')
       await new Promise((resolve) => setTimeout(resolve, 200))
       if (this.#phase === 'stopped') throw new PipelineError('PUBLISH_UNRESOLVED', `${subject} is not stored`)
     }
+    this.#blockedReason = undefined
     this.#deadLetters += 1
   }
 
@@ -541,10 +555,18 @@ export class WorkerLoop {
     headers.set('In-Index', '0')
     for (;;) {
       const ack = await this.#publisher.request(subject, body, headers)
-      if (ack.outcome === 'stored') return
+      if (ack.outcome === 'stored') {
+        this.#blockedReason = undefined
+        return
+      }
+      this.#blockedReason = blockedBy(subject, ack)
       this.#log.warn({ subject, ack }, 'not stored yet, trying again')
       await new Promise((resolve) => setTimeout(resolve, 200))
       if (this.#phase === 'stopped') throw new PipelineError('PUBLISH_UNRESOLVED', `${subject} is not stored`)
     }
   }
+}
+
+function blockedBy(subject: string, ack: PubAck): string {
+  return `${subject}: ${ack.outcome === 'refused' ? ack.description : 'no answer'}`
 }

@@ -17,6 +17,9 @@ import type { InputMessage } from '../runtime/reader.ts'
 import type { Effects, Fold } from '../runtime/worker-loop.ts'
 import { positionSubject, positionsWatermarkSubject } from '../subjects/names.ts'
 
+/** Orders that ended and are projected again after a crash, or when the projection was away. */
+const endedOrdersMax = 10_000
+
 /** Where the latest positions and orders are projected to, after they are stored. */
 export interface Projection {
   positions(encoded: readonly { account: string; symbol: string; json: string; asOf: number }[]): void
@@ -42,7 +45,7 @@ export interface PnlUpdater {
 
 export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   const { portfolio, projection } = options
-  const orders = new OrderViews(0)
+  const orders = new OrderViews(endedOrdersMax)
   let asOf = 0
   let refreshedMs = 0
   /** Of the batches on their way, by the sequence of their watermark. */
@@ -135,7 +138,7 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
     },
     projectAll: () => {
       for (const account of portfolio.accounts()) project(portfolio.positionsOf(account), asOf)
-      projection.orders([...orders.open()])
+      projection.orders([...orders.open(), ...orders.ended()])
     },
   }
 }
