@@ -24,20 +24,47 @@ export interface InputMessage {
   readonly srcSeq: number | undefined
 }
 
-export function inputMessageOf(message: JsMsg): InputMessage {
-  const { streamSequence, pending } = message.info
-  const traceparent = message.headers?.get(headerNames.traceparent)
-  const srcSeq = message.headers?.get(headerNames.srcSeq)
-  return {
-    sequence: streamSequence,
-    subject: message.subject,
-    // info.timestampNanos is a double and has lost digits; this is the exact one.
-    timeUs: Number(message.timestampNanos / 1_000n),
-    data: message.data,
-    pending,
-    traceparent: traceparent === '' ? undefined : traceparent,
-    srcSeq: srcSeq === undefined || srcSeq === '' ? undefined : Number(srcSeq),
+/** Most readers need neither time nor headers of most messages, so these are looked at when they are asked for. */
+class StreamMessage implements InputMessage {
+  readonly #message: JsMsg
+  readonly sequence: number
+  readonly pending: number
+  readonly data: Uint8Array
+
+  constructor(message: JsMsg) {
+    const { streamSequence, pending } = message.info
+    this.#message = message
+    this.sequence = streamSequence
+    this.pending = pending
+    this.data = message.data
   }
+
+  get subject(): string {
+    return this.#message.subject
+  }
+
+  get timeUs(): number {
+    // info.timestampNanos is a double and has lost digits; this is the exact one.
+    return Number(this.#message.timestampNanos / 1_000n)
+  }
+
+  get traceparent(): string | undefined {
+    return this.#header(headerNames.traceparent)
+  }
+
+  get srcSeq(): number | undefined {
+    const srcSeq = this.#header(headerNames.srcSeq)
+    return srcSeq === undefined ? undefined : Number(srcSeq)
+  }
+
+  #header(name: string): string | undefined {
+    const value = this.#message.headers?.get(name)
+    return value === '' ? undefined : value
+  }
+}
+
+export function inputMessageOf(message: JsMsg): InputMessage {
+  return new StreamMessage(message)
 }
 
 /**

@@ -9,7 +9,7 @@ import { nearestUnits } from '../base/decimal.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { OrderViews, type OrderView } from '../domain/order-views.ts'
 import { fillOf, type Portfolio } from '../domain/positions.ts'
-import { decodeExecution } from '../schemas/execution.ts'
+import type { ExecutionMessage } from '../schemas/execution.ts'
 import type { Instrument } from '../schemas/instrument.ts'
 import { encodeAccountPosition, encodePosition, encodeWatermark, type PositionState } from '../schemas/position.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
@@ -28,6 +28,7 @@ export interface Projection {
 
 export interface PnlUpdaterOptions {
   readonly portfolio: Portfolio
+  readonly decode: (message: InputMessage) => ExecutionMessage
   readonly instrument: (symbol: string) => Instrument
   readonly projection: Projection
   /** How often positions follow the marks. */
@@ -87,8 +88,9 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
         return changes()
       }
       const views: OrderView[] = []
-      for (const { sequence, data } of batch) {
-        const message = decodeExecution(data)
+      for (const input of batch) {
+        const { sequence } = input
+        const message = options.decode(input)
         const changed = orders.apply(sequence, message)
         if (!isReplay) views.push(...changed)
         for (const report of message.reports)

@@ -9,7 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import { textFromUtf8, utf8FromText } from '../base/json.ts'
 import type { Gate } from '../domain/gate.ts'
 import { decodeCommand } from '../schemas/command.ts'
-import { decodeExecution } from '../schemas/execution.ts'
+import type { ExecutionMessage } from '../schemas/execution.ts'
 import type { LimitSet } from '../schemas/limits.ts'
 import type { RiskMessage, RiskRecord } from '../schemas/risk.ts'
 import type { Nats } from '../runtime/nats.ts'
@@ -26,6 +26,7 @@ export interface LimitsChange {
 
 export interface RiskGateOptions {
   readonly gate: Gate
+  readonly decode: (message: InputMessage) => ExecutionMessage
   readonly nats: Nats
   readonly clock: Clock
   /** True while a stream of the chain is too full for new orders. */
@@ -81,12 +82,12 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
 
     recover: async (position, ownLastSequence) => {
       inSeq = position.inSeq
-      await recoverGate(gate, nats, ownLastSequence)
+      await recoverGate(options, ownLastSequence)
       follower = await followStream(
         nats,
         'EXECUTIONS',
         gate.executionsSeq + 1,
-        ({ sequence, data }) => gate.feedback(sequence, decodeExecution(data)),
+        (message) => gate.feedback(message.sequence, options.decode(message)),
         options.onFatal,
       )
     },
@@ -95,7 +96,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
 }
 
 /** Folds RISK up to `lastSequence`, each message after the EXECUTIONS that the gate had seen when it wrote it. */
-async function recoverGate(gate: Gate, nats: Nats, lastSequence: number): Promise<void> {
+async function recoverGate({ gate, nats, decode }: RiskGateOptions, lastSequence: number): Promise<void> {
   const executionsLast = (await nats.jsm.streams.info('EXECUTIONS')).state.last_seq
   const executions = readStream(nats, 'EXECUTIONS', gate.executionsSeq + 1, executionsLast)
   try {
@@ -105,7 +106,7 @@ async function recoverGate(gate: Gate, nats: Nats, lastSequence: number): Promis
       while (gate.executionsSeq < message.executionsSeq) {
         const next = await executions.next()
         if (next.done) break
-        gate.feedback(next.value.sequence, decodeExecution(next.value.data))
+        gate.feedback(next.value.sequence, decode(next.value))
       }
       gate.replay(message)
     }

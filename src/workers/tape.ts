@@ -5,15 +5,16 @@
  * guarantees  every trade at least once; trade_id is the taker's execId, so that readers can drop repeats
  * crash       goes on after the last own tick that is stored
  */
-import { decodeExecution, type ExecutionMessage } from '../schemas/execution.ts'
+import type { ExecutionMessage } from '../schemas/execution.ts'
+import type { InputMessage } from '../runtime/reader.ts'
 import type { Fold, RepeatableOutput } from '../runtime/worker-loop.ts'
 import { tapeVenue, tickSubject } from '../subjects/names.ts'
 
-export function createTape(): Fold {
+export function createTape(decode: (message: InputMessage) => ExecutionMessage): Fold {
   return {
     handle: (batch) => ({
       outputs: [],
-      atLeastOnce: batch.flatMap(({ data, sequence }) => ticksOf(decodeExecution(data), sequence)),
+      atLeastOnce: batch.flatMap((message) => ticksOf(decode(message), message.sequence)),
     }),
   }
 }
