@@ -1,10 +1,12 @@
 import t from 'tap'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { startSecuredNats, type UserName } from '../support/secured-nats.ts'
+import { asker, limitOrder } from '../support/gateway.ts'
 import { connectTestNats, startTestWorkers, until } from '../support/stack.ts'
 
 /** The gate last: only it may seed the limits. */
-const workers = ['tape', 'pnl-updater', 'oms-matcher', 'risk-gate'] as const
+const chain = ['tape', 'pnl-updater', 'oms-matcher', 'risk-gate'] as const
+const workers = [...chain, 'gateway'] as const
 
 void t.test('P1.06 each worker does its work with the permissions of its user, and has no others', async (t) => {
   const server = await startSecuredNats(t)
@@ -13,12 +15,13 @@ void t.test('P1.06 each worker does its work with the permissions of its user, a
   const gateway = await connectTestNats(t, server.url('gateway'))
 
   const restart = async () => {
-    const started: { stop(): Promise<void> }[] = []
+    const started: Awaited<ReturnType<typeof startTestWorkers>>[] = []
     for (const worker of workers)
       started.push(await startTestWorkers(t, server.url(worker), { workers: [worker], instance: worker }))
-    return async () => {
+    const stop = async () => {
       for (const worker of started) await worker.stop()
     }
+    return { stop, ask: asker(started.at(-1)?.ports.gateway) }
   }
   const trade = async (side: string, account: string) => {
     const order = { account, symbol: 'BTCUSDT', side, ordType: 'LIMIT', quantity: 1, price: 45_000 }
@@ -31,7 +34,7 @@ void t.test('P1.06 each worker does its work with the permissions of its user, a
   }
 
   await t.test('the chain works, from an order to a position and a tick', async (t) => {
-    const stop = await restart()
+    const { stop, ask } = await restart()
     await trade('SELL', 'maker')
     await trade('BUY', 'taker')
     // Unreadable: the gate writes it to the DLQ.
@@ -42,22 +45,31 @@ void t.test('P1.06 each worker does its work with the permissions of its user, a
     await until('the tick', async () => (await ticks()) === 1)
     const deadLetters = async () => (await admin.jsm.streams.info('DLQ')).state.messages
     await until('the dead letter', async () => (await deadLetters()) === 1)
-    const probes = await admin.kvm.open('HEALTH')
-    for (const worker of workers) await until(`a probe of ${worker}`, () => probes.get(worker).then(Boolean))
+    const posted = await ask('POST', '/orders', limitOrder('maker', 'buy', '1', '40000'))
+    t.match(posted, { status: 200, json: { order_id: 'o-4', status: 'NEW' } })
+    t.match(await ask('GET', '/book/BTCUSDT'), { status: 200, json: { bids: [[40_000, 1]] } })
+    t.match(await ask('GET', '/positions/taker'), { status: 200, text: '"quantity":1' })
+    t.match(await ask('DELETE', '/orders/o-4'), { status: 200, json: { status: 'CANCELLED' } })
+    const probes = await admin.jsm.streams.info('KV_HEALTH', { subjects_filter: '>' })
+    const probed = Object.keys(probes.state.subjects ?? {}).map((subject) => subject.split('.')[2])
+    t.same([...new Set(probed)].sort(), [...workers].sort(), 'each has written a probe')
     await stop()
   })
 
   await t.test('and after a restart, with everything recovered', async (t) => {
     const limits = await admin.kvm.open('LIMITS')
     await limits.put('account.blocked', JSON.stringify({ blocked: true }))
-    const stop = await restart()
+    const { stop, ask } = await restart()
     await trade('SELL', 'taker')
     await trade('BUY', 'maker')
     await until('the position', async () => (await quantityOf('taker')) === 0)
+    t.match(await ask('GET', '/orders/o-2'), { status: 200, json: { status: 'FILLED' } })
+    t.match(await ask('GET', '/orders/o-99'), { status: 404 })
+    t.match(await ask('GET', '/orders?account=maker&active_only=true'), { status: 200, text: '[]' })
     const leases = await admin.kvm.open('LEASES')
-    for (const worker of workers) t.equal((await leases.get(worker))?.operation, 'PUT', `${worker} holds its lease`)
+    for (const worker of chain) t.equal((await leases.get(worker))?.operation, 'PUT', `${worker} holds its lease`)
     await stop()
-    for (const worker of workers) t.equal((await leases.get(worker))?.operation, 'DEL', `${worker} gave it back`)
+    for (const worker of chain) t.equal((await leases.get(worker))?.operation, 'DEL', `${worker} gave it back`)
     t.same(server.violations(), [], 'the server has refused nothing that a worker does')
   })
 
