@@ -85,13 +85,11 @@ export class Lookup {
   /** The JSON of an account's latest positions, and of its sums. @throws DoorError SYSTEM_UNAVAILABLE */
   async positions(account: string): Promise<{ positions: string[]; aggregate: string | null }> {
     this.#needNats()
-    const sums = positionSubject(account)
-    const latest = await readLatest(this.#nats, 'POSITIONS', [sums, positionSubject(account, '*')])
-    const aggregate = latest.get(sums)
-    latest.delete(sums)
+    const positions = await readLatest(this.#nats, 'POSITIONS', positionSubject(account, '*'))
+    const sums = await storedMessage(this.#nats.jsm, 'POSITIONS', { last_by_subj: positionSubject(account) })
     return {
-      positions: Array.from(latest.values(), ({ data }) => textFromUtf8(data)),
-      aggregate: aggregate ? textFromUtf8(aggregate.data) : null,
+      positions: Array.from(positions.values(), ({ data }) => textFromUtf8(data)),
+      aggregate: sums ? textFromUtf8(sums.data) : null,
     }
   }
 
@@ -108,12 +106,9 @@ export class Lookup {
       const deadlineMs = Date.now() + searchMs
       const views = new OrderViews(1)
       const { symbol } = stateOfStored(orderNumber, command)
-      const subjects = [
-        executionsSubject(symbol, false),
-        ...(symbol === undefined ? [] : [executionsSubject(undefined, false)]),
-      ]
+      const subject = executionsSubject(symbol, false)
       const sinceUs = Math.max(0, command.time.getTime() * 1_000 - clockSlackUs)
-      for await (const { sequence, data } of readSince(this.#nats, 'EXECUTIONS', subjects, sinceUs)) {
+      for await (const { sequence, data } of readSince(this.#nats, 'EXECUTIONS', subject, sinceUs)) {
         const execution = decodeExecution(data)
         const reports = execution.reports.filter((report) => report.orderId === orderId)
         const [view] = views.apply(sequence, { ...execution, reports })

@@ -122,28 +122,19 @@ export async function* readStream(
   }
 }
 
-/** Reads the messages of some subjects in order, from those stored at `timeUs` to the end as it is when reached. */
-export function readSince(
-  nats: Nats,
-  stream: string,
-  subjects: readonly string[],
-  timeUs: number,
-): AsyncGenerator<InputMessage> {
+/** Reads the messages of a subject (wildcards are fine) in order, from those stored at `timeUs` to the end as it is when reached. */
+export function readSince(nats: Nats, stream: string, subject: string, timeUs: number): AsyncGenerator<InputMessage> {
   return readToEnd(nats, stream, {
     deliver_policy: DeliverPolicy.StartTime,
     opt_start_time: rfc3339FromUs(timeUs),
-    filter_subjects: [...subjects],
+    filter_subjects: subject,
   })
 }
 
 /** The last message of each subject that fits, by subject. */
-export async function readLatest(
-  nats: Nats,
-  stream: string,
-  subjects: readonly string[],
-): Promise<Map<string, InputMessage>> {
+export async function readLatest(nats: Nats, stream: string, subject: string): Promise<Map<string, InputMessage>> {
   const latest = new Map<string, InputMessage>()
-  const options = { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: [...subjects] }
+  const options = { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: subject }
   for await (const message of readToEnd(nats, stream, options)) latest.set(message.subject, message)
   return latest
 }

@@ -2,8 +2,10 @@ import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
 import { decodeExecution } from '../../src/schemas/execution.ts'
 import { readStream } from '../../src/runtime/reader.ts'
+import { ensureStreams } from '../../src/runtime/streams.ts'
 import { asker, limitOrder, startDoor } from '../support/gateway.ts'
-import { until } from '../support/stack.ts'
+import { startSecuredNats } from '../support/secured-nats.ts'
+import { connectTestNats, startTestWorkers, until } from '../support/stack.ts'
 
 void t.test('P1.13 the door answers with stored reports', async (t) => {
   const { nats, ask, gateway, startGateway } = await startDoor(t, { env: { HTTP_IN_FLIGHT_MAX: '1000' } })
@@ -464,4 +466,23 @@ void t.test('P1.13 503 at once while NATS is away; the door works again when it 
   t.match(await ask('GET', '/orders?account=away'), { status: 503 })
   t.match(await ask('GET', '/book/BTCUSDT'), { status: 503 })
   await until('health says so', async () => (await ask('GET', '/health')).status === 503)
+})
+
+void t.test('P1.13 the door needs the permissions of its user and no more', async (t) => {
+  const server = await startSecuredNats(t)
+  await ensureStreams(await connectTestNats(t, server.url('admin')), 512 * 2 ** 20)
+  for (const worker of ['pnl-updater', 'oms-matcher', 'risk-gate'] as const)
+    await startTestWorkers(t, server.url(worker), { workers: [worker] })
+  const { ports } = await startTestWorkers(t, server.url('gateway'), { workers: ['gateway'] })
+  const ask = asker(ports.gateway)
+  t.match(await ask('POST', '/orders', limitOrder('a', 'buy', '1', '10')), { status: 200, json: { status: 'NEW' } })
+  await ask('POST', '/orders', limitOrder('b', 'sell', '0.5', '10'))
+  t.match((await ask('PATCH', '/orders/o-1', '{"price":9}')).json, { price: 9, error_message: null })
+  t.equal((await ask('GET', '/orders?account=a')).status, 200)
+  t.equal((await ask('GET', '/orders/o-99')).status, 404)
+  t.match((await ask('GET', '/book/BTCUSDT')).json, { bids: [[9, 0.5]], asks: [] })
+  await until('the position', async () => (await ask('GET', '/positions/a')).json['aggregate'])
+  t.match((await ask('DELETE', '/orders/o-1')).json, { status: 'CANCELLED' })
+  await until('health', async () => (await ask('GET', '/health')).json['status'] === 'healthy')
+  t.same(server.violations(), [])
 })
