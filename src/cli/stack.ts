@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -184,7 +185,8 @@ async function startWorkers(
       'worker',
       ...workers,
       '--instance',
-      `${place.dataDir}#${label}`,
+      // The same over restarts, and unlike those of other data folders on the same server.
+      `${label}-${createHash('sha256').update(place.dataDir).digest('hex').slice(0, 8)}`,
       ...workers.flatMap((worker) => ['--port', `${worker}=${place.ports[worker]}`]),
       ...(place.isOwnNats ? ['--store-dir', place.dataDir] : []),
     ],

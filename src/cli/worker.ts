@@ -18,6 +18,7 @@ export function addWorkerCommand(program: Command): void {
     .option(
       '--instance <name>',
       'place of this process among its peers; keep it over restarts',
+      instanceName,
       `worker-${process.pid}`,
     )
     .option('--config-dir <folder>', 'folder with instruments.json and limits.json')
@@ -30,6 +31,11 @@ interface WorkerOptions {
   readonly instance: string
   readonly configDir?: string
   readonly storeDir?: string
+}
+
+function instanceName(value: string): string {
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(value)) throw new InvalidArgumentError('1 to 64 letters, digits, - or _')
+  return value
 }
 
 function collectPort(value: string, previous: Record<string, number>): Record<string, number> {
