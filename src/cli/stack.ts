@@ -127,7 +127,7 @@ async function choosePorts(options: StackOptions): Promise<Readonly<Record<Worke
   const ports = {} as Record<WorkerName, number>
   for (const { name, httpPort } of workerSpecs) {
     if (options.ports === 'contract' && (await isPortTaken(httpPort)))
-      throw await portInUse(httpPort, 'use `trade2026 demo`, which takes free ports')
+      throw await portInUse(httpPort, 'take free ones with `trade2026 up --free-ports`')
     ports[name] = options.ports === 'contract' ? httpPort : await freePort()
   }
   return ports

@@ -6,6 +6,7 @@ import { type Layout, layouts, type Stack, startStack } from './stack.ts'
 interface UpOptions {
   readonly dataDir: string
   readonly layout: Layout
+  readonly freePorts: boolean
   readonly json: boolean
 }
 
@@ -19,6 +20,7 @@ export function addUpCommand(program: Command): void {
         .choices(layouts)
         .default('compact'),
     )
+    .option('--free-ports', 'take whatever ports are free instead of the documented ones', false)
     .option('--json', 'one JSON document a line on stdout: first when ready, then one a restart', false)
     .addHelpText(
       'after',
@@ -30,7 +32,7 @@ Every setting is an environment variable; the README lists them.`,
     .action(up)
 }
 
-async function up({ dataDir, layout, json }: UpOptions): Promise<void> {
+async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void> {
   const say = (message: string) => process.stderr.write(`${message}\n`)
   let stack: Stack | undefined
   let starting: Promise<Stack> | undefined
@@ -43,7 +45,7 @@ async function up({ dataDir, layout, json }: UpOptions): Promise<void> {
     dataDir,
     layout,
     settings: settingsFrom(process.env),
-    ports: 'contract',
+    ports: freePorts ? 'free' : 'contract',
     onProgress: say,
     onRestarted: (name, pid) => {
       if (json) process.stdout.write(`${JSON.stringify({ event: 'restarted', name, pid })}\n`)

@@ -1,0 +1,49 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { until } from './stack.ts'
+
+const mainFile = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+export interface CliRun {
+  readonly child: ChildProcess
+  readonly pid: number
+  stdout(): string
+  stderr(): string
+  /** Exit code, or the signal's name. */
+  readonly ended: Promise<number | string>
+}
+
+/** Runs the CLI as a user would, in a process group of its own; what still runs at the end of the test is ended. */
+export function startCli(t: Test, args: readonly string[], env: Readonly<Record<string, string>> = {}): CliRun {
+  const child = spawn(process.execPath, [mainFile, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+    env: { ...process.env, NATS_URL: '', REDIS_URL: '', STREAMS_MAX_BYTES: String(512 * 2 ** 20), ...env },
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  const ended = new Promise<number | string>((resolve) =>
+    child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown')),
+  )
+  t.teardown(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+    await ended
+  })
+  return { child, pid: child.pid ?? 0, stdout: () => stdout, stderr: () => stderr, ended }
+}
+
+/** JSON documents, one a line, that the run has printed so far. */
+export function documentsOf(run: CliRun): Record<string, unknown>[] {
+  return run
+    .stdout()
+    .split('\n')
+    .filter((line) => line.endsWith('}'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+}
+
+export async function firstDocument(run: CliRun, timeoutMs = 60_000): Promise<Record<string, unknown>> {
+  return until(`the first document; it said: ${run.stderr()}`, () => documentsOf(run)[0], timeoutMs)
+}
