@@ -22,7 +22,7 @@ export function addBenchCommand(program: Command): void {
     .option('--json', 'rows as one JSON document on stdout', false)
     .action(async ({ commands, rounds, json }: { commands: number; rounds: number; json: boolean }) => {
       const { matcherBench } = await import('../../bench/matcher.ts')
-      print(await matcherBench({ commands, rounds }), json)
+      print(matcherBench({ commands, rounds }), json)
     })
   bench
     .command('pipeline')

@@ -101,7 +101,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     onProgress('waiting until every worker is at work')
     await Promise.all(Object.values(ports).map(untilReady))
     const pidOf = (process: Supervised) => process.pid ?? 0
-    const url = (worker: WorkerName) => `http://${settings.HTTP_HOST}:${ports[worker] ?? 0}`
+    const url = (worker: WorkerName) => `http://${settings.HTTP_HOST}:${ports[worker]}`
     return {
       processes: [
         ...children.flatMap(({ workers, child }) => workers.map((name) => ({ name, pid: pidOf(child) }))),

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { settingsFrom } from '../runtime/config.ts'
 import { onInterrupt } from './interrupt.ts'
-import { type Layout, layouts, type Stack, startStack } from './stack.ts'
+import { type Layout, layouts, startStack } from './stack.ts'
 
 interface UpOptions {
   readonly dataDir: string
@@ -34,14 +34,7 @@ Every setting is an environment variable; the README lists them.`,
 
 async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void> {
   const say = (message: string) => process.stderr.write(`${message}\n`)
-  let stack: Stack | undefined
-  let starting: Promise<Stack> | undefined
-  onInterrupt(async () => {
-    say('stopping')
-    const started = stack ?? (await starting?.catch(() => undefined))
-    await started?.stop()
-  })
-  starting = startStack({
+  const starting = startStack({
     dataDir,
     layout,
     settings: settingsFrom(process.env),
@@ -52,8 +45,12 @@ async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void
       else say(`${name} had died and runs again (pid ${pid})`)
     },
   })
-  stack = await starting
-  const { processes, urls } = stack
+  onInterrupt(async () => {
+    say('stopping')
+    const stack = await starting.catch(() => undefined)
+    await stack?.stop()
+  })
+  const { processes, urls } = await starting
   if (json) {
     process.stdout.write(`${JSON.stringify({ ready: true, processes, urls })}\n`)
     return

@@ -3,7 +3,6 @@ import { exitCodes, PipelineError } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { createLog } from '../runtime/log.ts'
 import { isWorkerName, type WorkerName, workerSpecs } from '../subjects/contract.ts'
-import { startWorkerProcess } from './worker-process.ts'
 
 /** A drain that takes longer than this is cut short. */
 const stopTimeoutMs = 4_500
@@ -62,19 +61,7 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
     if (port !== undefined) ports[worker] = port
   }
   const log = createLog(names.join('+'), settings.LOG_LEVEL)
-  let running: { stop(): Promise<void> } | undefined
-  let ending = false
-  const end = (code: number) => {
-    if (ending) return
-    ending = true
-    setTimeout(() => process.exit(code), stopTimeoutMs)
-    void (running?.stop() ?? Promise.resolve()).finally(() => process.exit(code))
-  }
-  process.on('SIGTERM', () => end(exitCodes.ok))
-  process.on('SIGINT', () => end(exitCodes.interrupted))
-  // Under a supervisor: when it is gone, so are we.
-  process.on('disconnect', () => end(exitCodes.failed))
-  const started = await startWorkerProcess({
+  const starting = startWorkerProcess({
     workers,
     settings,
     instance: options.instance,
@@ -87,6 +74,17 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
       process.exit(exitCodes.failed)
     },
   })
-  running = started
+  let isEnding = false
+  const end = (code: number) => {
+    if (isEnding) return
+    isEnding = true
+    setTimeout(() => process.exit(code), stopTimeoutMs)
+    void starting.then((running) => running.stop()).finally(() => process.exit(code))
+  }
+  process.on('SIGTERM', () => end(exitCodes.ok))
+  process.on('SIGINT', () => end(exitCodes.interrupted))
+  // Under a supervisor: when it is gone, so are we.
+  process.on('disconnect', () => end(exitCodes.failed))
+  await starting
   process.send?.({ event: 'started' })
 }

@@ -95,7 +95,11 @@ export async function followStream(
       }
     },
   })
-  return { stop: async () => void (await messages.close()) }
+  return {
+    stop: async () => {
+      await messages.close()
+    },
+  }
 }
 
 /** Reads a stream in order from `fromSequence` to `toSequence`, both included. */

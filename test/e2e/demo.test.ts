@@ -3,7 +3,7 @@ import t from 'tap'
 import { startCli, firstDocument } from '../support/cli-process.ts'
 import { tempDir, until } from '../support/stack.ts'
 
-t.test('P1.17 demo: every command answered once, everything adds up, exit code 0', async (t) => {
+void t.test('P1.17 demo: every command answered once, everything adds up, exit code 0', async (t) => {
   const run = startCli(t, ['demo', '--orders', '3000', '--rate', '1500', '--seed', '3', '--json'])
   const summary = await firstDocument(run, 90_000)
   t.equal(await run.ended, 0, run.stderr())
@@ -24,7 +24,7 @@ t.test('P1.17 demo: every command answered once, everything adds up, exit code 0
   t.equal(run.stdout().trim().split('\n').length, 1, 'one document on stdout')
 })
 
-t.test('P1.17 Ctrl-C in the middle of a demo leaves no process and no folder behind', async (t) => {
+void t.test('P1.17 Ctrl-C in the middle of a demo leaves no process and no folder behind', async (t) => {
   const dataDir = tempDir(t)
   const run = startCli(t, ['demo', '--orders', '100000', '--rate', '500', '--data-dir', dataDir])
   await until('orders to flow', () => /orders\/s/.test(run.stderr()), 60_000)

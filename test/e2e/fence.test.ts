@@ -9,7 +9,7 @@ const chain = ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'] as const
 const clean = { unanswered: 0, doubled: 0, outOfOrder: 0, ok: true }
 
 for (const name of ['risk-gate', 'oms-matcher', 'pnl-updater'] as const satisfies readonly WorkerName[])
-  t.test(`P1.19 a ${name} that was stopped and wakes up after another took over is refused`, async (t) => {
+  void t.test(`P1.19 a ${name} that was stopped and wakes up after another took over is refused`, async (t) => {
     const server = await startTestNats(t)
     const others = chain.filter((other) => other !== name)
     await startWorkerChild(t, server.url, others)
@@ -38,7 +38,7 @@ for (const name of ['risk-gate', 'oms-matcher', 'pnl-updater'] as const satisfie
     t.equal(await holder(), 'second')
   })
 
-t.test('P1.19 nats-server killed with -9 and started again: nothing lost, nothing twice', async (t) => {
+void t.test('P1.19 nats-server killed with -9 and started again: nothing lost, nothing twice', async (t) => {
   const server = await startTestNats(t)
   await startWorkerChild(t, server.url, chain)
   const nats = await connectTestNats(t, server.url)

@@ -13,7 +13,7 @@ const layouts: Record<string, readonly (readonly WorkerName[])[]> = {
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 
 for (const [layout, groups] of Object.entries(layouts)) {
-  t.test(`P1.19 kill -9 of each worker in turn, orders flowing, ${layout} (SEED=${seed})`, async (t) => {
+  void t.test(`P1.19 kill -9 of each worker in turn, orders flowing, ${layout} (SEED=${seed})`, async (t) => {
     const random = seededRandom(seed)
     const server = await startTestNats(t)
     const workers = await Promise.all(groups.map((group) => startWorkerChild(t, server.url, group)))

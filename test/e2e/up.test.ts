@@ -23,7 +23,7 @@ async function post(gateway: string): Promise<{ status: number; body: Record<str
 }
 
 for (const layout of ['compact', 'separate'])
-  t.test(`P1.16 up, ${layout}: says when it is ready, starts what dies again, ends within 5 s`, async (t) => {
+  void t.test(`P1.16 up, ${layout}: says when it is ready, starts what dies again, ends within 5 s`, async (t) => {
     const dataDir = tempDir(t)
     const run = startCli(t, ['up', '--data-dir', dataDir, '--layout', layout, '--free-ports', '--json'])
     const ready = (await firstDocument(run)) as unknown as Ready
@@ -54,7 +54,7 @@ for (const layout of ['compact', 'separate'])
     t.same(left, [], 'no process is left')
   })
 
-t.test('P1.04 a port in use: the error names who holds it', async (t) => {
+void t.test('P1.04 a port in use: the error names who holds it', async (t) => {
   const holder = createServer()
   await new Promise<void>((resolve, reject) => {
     holder.once('error', reject)
@@ -66,7 +66,7 @@ t.test('P1.04 a port in use: the error names who holds it', async (t) => {
   t.match(run.stderr(), /PORT_IN_USE.*port \d+ is in use by pid \d+/)
 })
 
-t.test('P1.04 with NATS_URL set no server is started', async (t) => {
+void t.test('P1.04 with NATS_URL set no server is started', async (t) => {
   const first = startCli(t, ['up', '--data-dir', tempDir(t), '--free-ports', '--json'])
   const { urls } = (await firstDocument(first)) as unknown as Ready
   await until('the first to be up', () => first.stdout().includes('ready'))
