@@ -1,0 +1,59 @@
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import type { Test } from 'tap'
+
+/** A TCP proxy between a client and a server, that can lose what one sends to the other. */
+export interface Proxy {
+  readonly url: string
+  /** What the server says from now on is lost. */
+  dropAnswers(): void
+  /** Ends every connection; what is on its way is lost. New ones are refused until `open()`. */
+  cut(): void
+  /** Lets everything through again. */
+  open(): void
+}
+
+/** @param port of the server, on 127.0.0.1 */
+export async function startProxy(t: Test, port: number): Promise<Proxy> {
+  const sockets = new Set<Socket>()
+  let isOpen = true
+  let isMute = false
+  const track = (socket: Socket, other: () => Socket) => {
+    sockets.add(socket)
+    socket.on('close', () => {
+      sockets.delete(socket)
+      other().destroy()
+    })
+    socket.on('error', () => undefined)
+  }
+  const listener = createServer((client) => {
+    if (!isOpen) {
+      client.destroy()
+      return
+    }
+    const server = connect(port, '127.0.0.1')
+    track(client, () => server)
+    track(server, () => client)
+    client.on('data', (data) => server.write(data))
+    server.on('data', (data) => {
+      if (!isMute) client.write(data)
+    })
+  })
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
+  const cut = () => {
+    isOpen = false
+    for (const socket of sockets) socket.destroy()
+  }
+  t.teardown(() => {
+    cut()
+    listener.close()
+  })
+  return {
+    url: `nats://127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    dropAnswers: () => (isMute = true),
+    cut,
+    open: () => {
+      isOpen = true
+      isMute = false
+    },
+  }
+}
