@@ -241,13 +241,9 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
   }
 }
 
-/** @param consumer name of the consumer, or `>` for any, with filters too */
+/** @param consumer name of the consumer, or `>` for any, with a filter too */
 function consumerSubjects(stream: string, consumer: string): string[] {
-  const subjects = ['CREATE', 'INFO', 'DELETE', 'MSG.NEXT'].map(
-    (action) => `$JS.API.CONSUMER.${action}.${stream}.${consumer}`,
-  )
-  // With more than one filter the client names consumer and filters in the body only.
-  return consumer === '>' ? [`$JS.API.CONSUMER.CREATE.${stream}`, ...subjects] : subjects
+  return ['CREATE', 'INFO', 'DELETE', 'MSG.NEXT'].map((action) => `$JS.API.CONSUMER.${action}.${stream}.${consumer}`)
 }
 
 /** Of a stream with many writers only what is this worker's. */
