@@ -61,6 +61,8 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
     if (port !== undefined) ports[worker] = port
   }
   const log = createLog(names.join('+'), settings.LOG_LEVEL)
+  // Takes as long to load as everything else together, and no other command needs it.
+  const { startWorkerProcess } = await import('./worker-process.ts')
   const starting = startWorkerProcess({
     workers,
     settings,
