@@ -25,6 +25,16 @@ export function addBenchCommand(program: Command): void {
       print(matcherBench({ commands, rounds }), json)
     })
   bench
+    .command('publish')
+    .description('publishing with an awaited answer a message, beside js.publish in the same run')
+    .option('--messages <n>', 'messages of a round', wholeNumber, 40_000)
+    .option('--rounds <n>', 'rounds, ours and js.publish in turn', wholeNumber, 5)
+    .option('--json', 'rows as one JSON document on stdout', false)
+    .action(async ({ messages, rounds, json }: { messages: number; rounds: number; json: boolean }) => {
+      const { publishBench } = await import('../../bench/publish.ts')
+      print(await publishBench({ messages, rounds }), json)
+    })
+  bench
     .command('pipeline')
     .description('a whole stack on free ports: throughput, latency at 1,000 orders/s, POST latency, memory, CPU')
     .addOption(new Option('--layout <layout>', 'only this layout').choices(layouts))
