@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/errors.ts'
 import { addBenchCommand } from './bench.ts'
 import { addDemoCommand } from './demo.ts'
+import { addOrderCommand } from './order.ts'
 import { addStreamsCommand } from './streams.ts'
 import { addUpCommand } from './up.ts'
 import { addWorkerCommand } from './worker.ts'
@@ -18,6 +19,7 @@ const exitCodeOf: Partial<Record<ErrorCode, number>> = {
   DATA_DIR_IN_USE: exitCodes.unavailable,
   NATS_UNREACHABLE: exitCodes.unavailable,
   NATS_VERSION: exitCodes.unavailable,
+  PUBLISH_UNRESOLVED: exitCodes.unavailable,
 }
 
 const program = new Command('trade2026')
@@ -29,6 +31,7 @@ const program = new Command('trade2026')
 addBenchCommand(program)
 addDemoCommand(program)
 addUpCommand(program)
+addOrderCommand(program)
 addStreamsCommand(program)
 addWorkerCommand(program)
 
