@@ -5,7 +5,7 @@ import { messageOf } from '../base/errors.ts'
 import type { HealthBody, HealthEntry, HealthStatus, LagReading, StorageReading } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, streamSpec, streamSpecs, type WorkerSpec } from '../subjects/contract.ts'
-import { healthRank, judge, type Judgement, probeAgeMaxMs } from './judge.ts'
+import { type Evidence, healthRank, judge, type Judgement, probeAgeMaxMs } from './judge.ts'
 import { type Lag, LagTracker } from './lag.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
@@ -84,7 +84,7 @@ export class HealthMonitor {
   #probedMs = 0
   #lastSuccessMs = 0
   #consumer = { ackPending: 0, redelivered: 0 }
-  #phase: { name: string; sinceMs: number } = { name: '', sinceMs: 0 }
+  #phase: { name: Evidence['phase']; sinceMs: number } | undefined
   #blockedSinceMs: number | undefined
   #loopDelaySinceMs = Date.now()
 
@@ -151,11 +151,14 @@ export class HealthMonitor {
   }
 
   #tick(): void {
-    const { nats, redis, spec } = this.#options
+    const { nats, redis, spec, loop } = this.#options
     const nowMs = Date.now()
     const isConnected = nats.isConnected()
+    const phase = loop?.().phase ?? 'open'
+    const isNews = (isConnected && !this.#wasConnected) || phase !== this.#phase?.name
+    if (phase !== this.#phase?.name) this.#phase = { name: phase, sinceMs: nowMs }
     // A timer comes late rather than early: half an interval keeps the pace.
-    if (nowMs - this.#probedMs >= probeIntervalMs - judgeIntervalMs / 2 || (isConnected && !this.#wasConnected)) {
+    if (isNews || nowMs - this.#probedMs >= probeIntervalMs - judgeIntervalMs / 2) {
       this.#probedMs = nowMs
       if (isConnected) void this.#probe(nowMs)
       // What comes of it, `redis` knows.
@@ -186,7 +189,6 @@ export class HealthMonitor {
     const { nats, redis, loop, monitor, settings, spec, follows } = this.#options
     const state = loop?.()
     const phase = state?.phase ?? 'open'
-    if (phase !== this.#phase.name) this.#phase = { name: phase, sinceMs: nowMs }
     const blockedReason = state?.blockedReason
     this.#blockedSinceMs = blockedReason === undefined ? undefined : (this.#blockedSinceMs ?? nowMs)
     const inputLag = this.#lagOfInput(state)
@@ -199,7 +201,7 @@ export class HealthMonitor {
         probeAgeMs,
         readingAgeMs: monitor.ageMs,
         phase,
-        phaseMs: nowMs - this.#phase.sinceMs,
+        phaseMs: nowMs - (this.#phase?.sinceMs ?? nowMs),
         holder: state?.holder,
         lags: [
           ...(inputLag && spec.input ? [{ stream: spec.input, ...inputLag }] : []),

@@ -81,8 +81,8 @@ export class RedisProjection {
       enableOfflineQueue: false,
       connectTimeout: 2_000,
       socketTimeout: silenceMaxMs,
-      // Of a new connection too, where a hung server has let the kernel accept it.
-      commandTimeout: silenceMaxMs,
+      // Where a connection is no help: a command is not answered, while others are.
+      commandTimeout: 2 * silenceMaxMs,
       retryStrategy: (times) => Math.min(1_000, 100 * times),
     })
     client.defineCommand('setPositionsIfNewer', { numberOfKeys: 1, lua: setPositionsIfNewer })
@@ -90,6 +90,7 @@ export class RedisProjection {
     this.#client = client as Redis & Scripts
     client.on('ready', () => {
       this.#isUp = true
+      this.#refusal = undefined
       this.#log.info({}, 'Redis is connected')
       onReturn()
     })
