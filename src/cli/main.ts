@@ -4,7 +4,9 @@ import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/e
 import { addBenchCommand } from './bench.ts'
 import { addDemoCommand } from './demo.ts'
 import { addOrderCommand } from './order.ts'
+import { addPositionsCommand } from './positions.ts'
 import { addStreamsCommand } from './streams.ts'
+import { addTailCommand } from './tail.ts'
 import { addUpCommand } from './up.ts'
 import { addWorkerCommand } from './worker.ts'
 
@@ -32,7 +34,9 @@ addBenchCommand(program)
 addDemoCommand(program)
 addUpCommand(program)
 addOrderCommand(program)
+addPositionsCommand(program)
 addStreamsCommand(program)
+addTailCommand(program)
 addWorkerCommand(program)
 
 try {

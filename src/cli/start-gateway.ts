@@ -4,7 +4,7 @@ import { CommandPublisher } from '../runtime/command-publisher.ts'
 import { HealthMonitor } from '../runtime/health.ts'
 import { createOrderMetrics, createWorkerMetrics } from '../runtime/metrics.ts'
 import { workerSpec } from '../subjects/contract.ts'
-import type { Running, Shared } from './worker-process.ts'
+import { listen, type Running, servedOf, type Shared } from './shared.ts'
 
 /** A door opens when it knows the recent orders, or after this long. */
 const catchUpMs = 10_000
@@ -39,16 +39,7 @@ export async function startGateway(shared: Shared): Promise<Running> {
     settings,
     metrics: createOrderMetrics(registry, () => feed.views.openCount),
     log,
-    served: {
-      body: () => health.body(),
-      get status() {
-        return health.status
-      },
-      get isReady() {
-        return health.isReady
-      },
-      metrics: () => registry.metrics(),
-    },
+    served: servedOf(health, { registry }),
     onAnswered: (latencyMs) => health.latencies.add(latencyMs),
   })
   app.server.on('connection', (socket) => {
@@ -58,7 +49,7 @@ export async function startGateway(shared: Shared): Promise<Running> {
     })
   })
   try {
-    await app.listen({ host: settings.HTTP_HOST, port: options.ports?.gateway ?? spec.httpPort })
+    await listen(app, 'gateway', shared)
   } catch (error) {
     health.stop()
     await feed.stop(log)

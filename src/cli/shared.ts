@@ -1,0 +1,76 @@
+import type { AckedPublisher } from '../runtime/acks.ts'
+import type { HealthMonitor } from '../runtime/health.ts'
+import type { Log } from '../runtime/log.ts'
+import type { WorkerMetrics } from '../runtime/metrics.ts'
+import type { Nats } from '../runtime/nats.ts'
+import type { InputMessage } from '../runtime/reader.ts'
+import type { StreamMonitor } from '../runtime/stream-monitor.ts'
+import type { Served } from '../http/health-routes.ts'
+import { isPortTaken, portInUse } from '../local/ports.ts'
+import type { ExecutionMessage } from '../schemas/execution.ts'
+import type { InstrumentsConfig } from '../schemas/instrument.ts'
+import type { Settings } from '../schemas/settings.ts'
+import { type WorkerName, workerSpec } from '../subjects/contract.ts'
+
+export interface WorkerProcessOptions {
+  readonly workers: readonly WorkerName[]
+  readonly settings: Settings
+  /** Names this process's place among its peers; stays the same when it is started again. */
+  readonly instance: string
+  /** Port of each worker; unset: the contract's. */
+  readonly ports?: Readonly<Partial<Record<WorkerName, number>>>
+  readonly configDir?: string
+  /** The server's store, when it is on this machine: bounds the room for streams by the free disk. */
+  readonly storeDir?: string
+  /** Something that cannot be gone on from: the caller exits, and start-up is recovery. */
+  readonly onFatal: (error: Error) => void
+}
+
+/** What all workers of a process share. */
+export interface Shared {
+  readonly options: WorkerProcessOptions
+  readonly settings: Settings
+  readonly log: Log
+  readonly nats: Nats
+  readonly publisher: AckedPublisher
+  readonly monitor: StreamMonitor
+  readonly instruments: InstrumentsConfig
+  readonly decodeExecution: (message: InputMessage) => ExecutionMessage
+}
+
+export interface Running {
+  readonly name: WorkerName
+  stop(): Promise<void>
+}
+
+/** What the port of a worker serves about it. */
+export function servedOf(health: HealthMonitor, { registry }: Pick<WorkerMetrics, 'registry'>): Served {
+  return {
+    body: () => health.body(),
+    get status() {
+      return health.status
+    },
+    get isReady() {
+      return health.isReady
+    },
+    metrics: () => registry.metrics(),
+  }
+}
+
+/**
+ * Opens the port of a worker.
+ * @throws PipelineError PORT_IN_USE naming who holds it
+ */
+export async function listen(
+  app: { listen(options: { host: string; port: number }): Promise<string> },
+  name: WorkerName,
+  { settings, options }: Shared,
+): Promise<void> {
+  const port = options.ports?.[name] ?? workerSpec(name).httpPort
+  try {
+    await app.listen({ host: settings.HTTP_HOST, port })
+  } catch (error) {
+    if (await isPortTaken(port)) throw await portInUse(port, `give ${name} another with --port ${name}=PORT`)
+    throw error
+  }
+}

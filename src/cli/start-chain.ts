@@ -1,0 +1,142 @@
+import { assert } from '../base/assert.ts'
+import { systemClock } from '../base/clock.ts'
+import { parseDecimal } from '../base/decimal.ts'
+import { Gate } from '../domain/gate.ts'
+import type { OrderView } from '../domain/order-views.ts'
+import { Portfolio } from '../domain/positions.ts'
+import { dayTimeUs } from '../runtime/config.ts'
+import { createOrderMetrics, type OrderMetrics } from '../runtime/metrics.ts'
+import { followStream } from '../runtime/reader.ts'
+import { RedisProjection } from '../runtime/redis.ts'
+import { parseLimitSet } from '../schemas/config-files.ts'
+import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig } from '../schemas/instrument.ts'
+import { createOmsMatcher } from '../workers/oms-matcher.ts'
+import { serveOrderQueries } from '../workers/order-query.ts'
+import { createPnlUpdater } from '../workers/pnl-updater.ts'
+import { createRiskGate, watchLimits } from '../workers/risk-gate.ts'
+import { createTape } from '../workers/tape.ts'
+import type { Running, Shared } from './shared.ts'
+import { startLoop } from './start-loop.ts'
+
+const markIntervalMs = 1_000
+
+/** A symbol's instrument, made once. @returns undefined where the configuration is strict and does not know it */
+function instrumentLookup(config: InstrumentsConfig): (symbol: string) => Instrument | undefined {
+  const known = new Map<string, Instrument>()
+  return (symbol) => {
+    const found = known.get(symbol)
+    if (found) return found
+    const definition = definitionOf(config, symbol)
+    if (!definition) return undefined
+    const instrument = instrumentFrom(definition)
+    known.set(symbol, instrument)
+    return instrument
+  }
+}
+
+/** Decides every command. */
+export async function startRiskGate(shared: Shared): Promise<Running> {
+  const { nats, settings, monitor, log, instruments } = shared
+  const gate = new Gate({
+    instruments,
+    dayEndUs: dayTimeUs(settings.DAY_END_UTC),
+    clOrdIdMemory: settings.CLORDID_MEMORY,
+  })
+  const limits = await watchLimits(
+    nats,
+    (key) => log.error({ key }, 'KV LIMITS holds an entry that is not a limit set; the old one stays in force'),
+    parseLimitSet,
+  )
+  const { fold, stop } = createRiskGate({
+    gate,
+    decode: shared.decodeExecution,
+    nats,
+    clock: systemClock,
+    isStorageFull: () => (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT,
+    takeLimitsChanges: limits.take,
+    onFatal: shared.options.onFatal,
+  })
+  return startLoop('risk-gate', shared, {
+    fold,
+    follows: { stream: 'EXECUTIONS', sequence: () => gate.executionsSeq },
+    onStop: async () => {
+      limits.stop()
+      await stop()
+    },
+  })
+}
+
+/** Counts all commands, and answers what the doors ask about open orders and books. */
+export async function startOmsMatcher(shared: Shared): Promise<Running> {
+  let metrics: OrderMetrics | undefined
+  let queries: { stop(): void } | undefined
+  const { fold, matcher, cmdSeq } = createOmsMatcher(({ srcSeq, status = 'NONE', timeUs }) => {
+    const source = srcSeq > 0 ? 'orders' : 'gate'
+    metrics?.orders.inc({ status, source })
+    metrics?.latencySeconds.observe({ source }, Math.max(0, systemClock.nowMs() - timeUs / 1_000) / 1_000)
+  })
+  return startLoop('oms-matcher', shared, {
+    fold,
+    onMetrics: ({ registry }) => {
+      metrics = createOrderMetrics(registry, () => matcher.openCount)
+    },
+    onActive: () => {
+      queries = serveOrderQueries(shared.nats, matcher, cmdSeq)
+    },
+    onStop: () => queries?.stop(),
+  })
+}
+
+/** Keeps positions, and projects them into Redis where there is one. */
+export async function startPnlUpdater(shared: Shared): Promise<Running> {
+  const { nats, settings, log, instruments } = shared
+  const startingCash = parseDecimal(settings.STARTING_CASH)
+  const lookup = instrumentLookup(instruments)
+  const redis =
+    settings.REDIS_URL !== '' && settings.CACHE_ENABLED
+      ? new RedisProjection(settings.REDIS_URL, log, () => pnl.projectAll())
+      : undefined
+  const pnl = createPnlUpdater({
+    portfolio: new Portfolio(startingCash ? { startingCash } : {}),
+    decode: shared.decodeExecution,
+    instrument: (symbol) => {
+      const instrument = lookup(symbol)
+      assert(instrument, `EXECUTIONS names ${symbol}, which config/instruments.json does not know`)
+      return instrument
+    },
+    projection: {
+      positions: (records) => {
+        for (const { account, symbol, json, asOf } of records) redis?.setPosition(account, symbol, json, asOf)
+      },
+      orders: (views) => {
+        for (const view of views) projectOrder(redis, view)
+      },
+    },
+    markIntervalMs,
+    nowMs: () => systemClock.nowMs(),
+  })
+  const marks = await followStream(nats, 'TICKS', 0, (message) => pnl.mark(message), shared.options.onFatal)
+  return startLoop('pnl-updater', shared, {
+    fold: pnl.fold,
+    onActive: () => pnl.projectAll(),
+    ...(redis ? { redis } : {}),
+    onStop: async () => {
+      await marks.stop()
+      redis?.close()
+    },
+  })
+}
+
+function projectOrder(redis: RedisProjection | undefined, view: OrderView): void {
+  if (!redis || view.account === undefined) return
+  const hash: Record<string, string> = {}
+  for (const [name, value] of Object.entries(view) as [string, string | number | undefined][])
+    if (value !== undefined) hash[name] = String(value)
+  const isOpen = view.status === 'NEW' || view.status === 'PARTIALLY_FILLED'
+  redis.setOrder({ ...hash, orderId: view.orderId, account: view.account }, view.asOf, isOpen)
+}
+
+/** Writes own trades as ticks. */
+export function startTape(shared: Shared): Promise<Running> {
+  return startLoop('tape', shared, { fold: createTape(shared.decodeExecution) })
+}
