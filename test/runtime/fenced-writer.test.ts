@@ -9,15 +9,14 @@ import type { Nats } from '../../src/runtime/nats.ts'
 import { startProxy } from '../support/proxy.ts'
 import { connectTestNats, startTestNats, until } from '../support/stack.ts'
 
-const stream = 'RISK'
-const subject = 'risk.decisions'
 const server = await startTestNats(t)
+/** Of the same name as its subject. Each test has one of its own: one deleted and made again at once may come with its old messages. */
+let stream = 'S0'
 
-/** The stream, empty, and a connection to it. */
 async function emptyStream(t: Test, config: Partial<StreamConfig> = {}): Promise<Nats> {
   const nats = await connectTestNats(t, server.url)
-  await nats.jsm.streams.delete(stream).catch(() => undefined)
-  await nats.jsm.streams.add({ name: stream, subjects: [subject], discard: DiscardPolicy.New, ...config })
+  stream = `S${Number(stream.slice(1)) + 1}`
+  await nats.jsm.streams.add({ name: stream, subjects: [stream], discard: DiscardPolicy.New, ...config })
   return nats
 }
 
@@ -40,7 +39,7 @@ async function takeOver(
   const { writerId = 'a', bodyBytes = 0 } = options
   const publisher = new AckedPublisher(nats.connection, options.timeoutMs)
   const lastSequence = (await nats.jsm.streams.info(stream)).state.last_seq
-  const ack = await publisher.request(subject, 'epoch', fenceHeaders(writerId, lastSequence, true))
+  const ack = await publisher.request(stream, 'epoch', fenceHeaders(writerId, lastSequence, true))
   t.match(ack, { outcome: 'stored', sequence: lastSequence + 1 })
   const stored: string[] = []
   const fatals: Error[] = []
@@ -62,7 +61,7 @@ async function takeOver(
     for (let left = count; left > 0; left -= 1) {
       const body = String((written += 1))
       const position = { inSeq: written, inIndex: 0 }
-      writer.write({ subject, body: body.padEnd(bodyBytes), position, srcSeq: written }, (sequence) =>
+      writer.write({ subject: stream, body: body.padEnd(bodyBytes), position, srcSeq: written }, (sequence) =>
         stored.push(`${sequence} ${body}`),
       )
     }
@@ -123,7 +122,7 @@ void t.test('P1.09 a pipeline that another writer breaks into', async (t) => {
     }
     const acks: Promise<PubAck>[] = []
     const publish = (body: string, lastSequence: number) =>
-      acks.push(publisher.request(subject, body, expecting(lastSequence)))
+      acks.push(publisher.request(stream, body, expecting(lastSequence)))
     publish('epoch of a', 0)
     publish('a1', 1)
     publish('epoch of b', 2)
@@ -139,13 +138,13 @@ void t.test('P1.09 a pipeline that another writer breaks into', async (t) => {
     const nats = await emptyStream(t)
     const desk = await takeOver(t, nats)
     desk.write(5)
-    const epoch = desk.publisher.request(subject, 'epoch of b', fenceHeaders('b', 6, true))
+    const epoch = desk.publisher.request(stream, 'epoch of b', fenceHeaders('b', 6, true))
     desk.write(20)
     t.match(await epoch, { outcome: 'stored', sequence: 7 })
     await until('the end', () => desk.fatals.length > 0)
     const [fatal] = desk.fatals
     t.ok(isPipelineError(fatal, 'WRITER_FENCED'), String(fatal))
-    t.match(fatal?.message, /RISK holds a message at 7 that another process wrote/)
+    t.match(fatal?.message, `${stream} holds a message at 7 that another process wrote`)
     const before = [...inOrder(5), '7 epoch of b']
     t.same(await contents(nats), before)
     t.same(desk.stored, inOrder(5).slice(1))
@@ -184,7 +183,7 @@ void t.test('P1.08 answers that are lost', async (t) => {
     await until('the server to have them', async () => (await direct.jsm.streams.info(stream)).state.last_seq === 101)
     t.equal(desk.writer.pending, 50)
     proxy.cut()
-    await until('the doubt', () => desk.writer.blockedReason === 'RISK: no answer')
+    await until('the doubt', () => desk.writer.blockedReason === `${stream}: no answer`)
     desk.write(25)
     proxy.open()
     await allStored(t, direct, desk, 125)
@@ -218,7 +217,7 @@ void t.test('P1.09 a stream that is full', async (t) => {
   const desk = await takeOver(t, nats, { bodyBytes: 1_024 })
   desk.write(100)
   await until('the stream to be full', () => desk.writer.blockedReason !== undefined)
-  t.equal(desk.writer.blockedReason, 'RISK: maximum bytes exceeded')
+  t.equal(desk.writer.blockedReason, `${stream}: maximum bytes exceeded`)
   const { messages } = (await nats.jsm.streams.info(stream)).state
   t.ok(messages > 10 && messages < 100, `${messages} fit`)
   await until('the writer to know them', () => desk.stored.length === messages - 1)
@@ -235,7 +234,7 @@ void t.test('P1.09 a message that the stream will never take', async (t) => {
   desk.write(1)
   await until('the end', () => desk.fatals.length > 0)
   t.ok(isPipelineError(desk.fatals[0], 'STREAM_ROOM'))
-  t.match(desk.fatals[0]?.message, /RISK refuses a message: message size exceeds maximum allowed/)
+  t.match(desk.fatals[0]?.message, `${stream} refuses a message: message size exceeds maximum allowed`)
   t.same(await contents(nats), ['1 epoch'])
 })
 
@@ -243,17 +242,17 @@ void t.test('P1.09 what AckedPublisher says of one publish', async (t) => {
   const nats = await emptyStream(t)
   const publisher = new AckedPublisher(nats.connection, 100)
   t.teardown(() => publisher.close())
-  t.same(await publisher.request(subject, 'x'), { outcome: 'stored', sequence: 1, duplicate: false })
+  t.same(await publisher.request(stream, 'x'), { outcome: 'stored', sequence: 1, duplicate: false })
   t.match(await publisher.request('nobody.listens', 'x'), { outcome: 'refused', errCode: 503 })
-  t.match(await publisher.request(subject, 'x', fenceHeaders('a', 7, true)), {
+  t.match(await publisher.request(stream, 'x', fenceHeaders('a', 7, true)), {
     outcome: 'refused',
     errCode: wrongLastSequence,
     description: 'wrong last sequence: 1',
   })
   const once = createHeaders()
   once.set('Nats-Msg-Id', 'once')
-  t.same(await publisher.request(subject, 'x', once), { outcome: 'stored', sequence: 2, duplicate: false })
-  t.same(await publisher.request(subject, 'x', once), { outcome: 'stored', sequence: 2, duplicate: true })
+  t.same(await publisher.request(stream, 'x', once), { outcome: 'stored', sequence: 2, duplicate: false })
+  t.same(await publisher.request(stream, 'x', once), { outcome: 'stored', sequence: 2, duplicate: true })
 
   let answerLate: (() => void) | undefined
   nats.connection.subscribe('says.nothing', {
@@ -269,7 +268,7 @@ void t.test('P1.09 what AckedPublisher says of one publish', async (t) => {
   await nats.connection.flush()
   t.equal(acks.length, 1, 'an answer that comes later is not told')
 
-  t.throws(() => publisher.publish(subject, 'x'.repeat(2 * 2 ** 20), undefined, () => t.fail('told')), /max_payload/)
+  t.throws(() => publisher.publish(stream, 'x'.repeat(2 * 2 ** 20), undefined, () => t.fail('told')), /max_payload/)
   const open = publisher.request('says.nothing', 'x')
   publisher.close()
   t.same(await open, { outcome: 'unknown' }, 'closing leaves nobody waiting')
