@@ -1,5 +1,5 @@
 import { rfc3339FromUs } from '../base/clock.ts'
-import { errorMessageOf, type OrderState } from '../domain/order-views.ts'
+import type { OrderState } from '../domain/order-views.ts'
 import type { Command } from '../schemas/command.ts'
 import type { ExecutionReport } from '../schemas/execution.ts'
 import type { RiskRecord } from '../schemas/risk.ts'
@@ -23,6 +23,15 @@ function terms(quantity: Amount, price: Amount, stopPrice?: Amount): string {
     price !== undefined && `@ ${numberText(price)}`,
     stopPrice !== undefined && `stop ${numberText(stopPrice)}`,
   )
+}
+
+/** The reason, and its text, which may begin with the reason itself. */
+export function describeRefusal({
+  ordRejReason: reason,
+  text,
+}: Pick<ExecutionReport, 'ordRejReason' | 'text'>): string {
+  if (reason === undefined || text === undefined) return reason ?? text ?? ''
+  return text.startsWith(reason) ? text : `${reason}: ${text}`
 }
 
 /** `o-17 BTCUSDT BUY Trade 0.2 @ 45000 → Filled (alice)`. */
@@ -49,7 +58,7 @@ function whatHappened(report: ExecutionReport): string {
     case 'Rejected':
     case 'CancelRejected':
     case 'ReplaceRejected':
-      return errorMessageOf(report)
+      return describeRefusal(report)
     case 'PartiallyFilled':
     case 'Filled':
       return ''
@@ -116,7 +125,14 @@ export function describeRecord(record: RiskRecord): string {
       return words('all are to be canceled', record.symbol, record.side, of(record.account))
     case 'reject': {
       const { echo, kind, reason, text, srcSeq } = record
-      return words(`o-${srcSeq}`, echo.symbol, echo.side, kind, `refused: ${reason}: ${text}`, of(echo.account))
+      return words(
+        `o-${srcSeq}`,
+        echo.symbol,
+        echo.side,
+        kind,
+        `refused: ${describeRefusal({ ordRejReason: reason, text })}`,
+        of(echo.account),
+      )
     }
     case 'expire':
       return `o-${record.target} expires`

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { exitCodes, PipelineError } from '../base/errors.ts'
 import { utf8FromText } from '../base/json.ts'
-import { errorMessageOf } from '../domain/order-views.ts'
 import { AckedPublisher, messageTooLarge, type PubAck } from '../runtime/acks.ts'
 import { publishOnce } from '../runtime/command-sender.ts'
 import type { Nats } from '../runtime/nats.ts'
@@ -11,7 +10,7 @@ import { decodeExecution, type ExecutionMessage, type ExecutionReport, orderIdOf
 import type { CommandKind } from '../schemas/risk.ts'
 import { ordersSubject } from '../subjects/names.ts'
 import { type NatsOption, withNats } from './connect.ts'
-import { describeReport } from './describe.ts'
+import { describeRefusal, describeReport } from './describe.ts'
 import { exactJson, printJson, printLine, say } from './output.ts'
 
 export interface SendOptions extends NatsOption {
@@ -62,7 +61,7 @@ function conclude([first]: readonly ExecutionReport[], json: boolean): void {
   if (first === undefined) {
     if (!json) say('no open order fits: nothing to cancel')
   } else if (first.ordRejReason !== undefined) {
-    say(`refused: ${errorMessageOf(first)}`)
+    say(`refused: ${describeRefusal(first)}`)
     process.exitCode = exitCodes.failed
   }
 }
