@@ -1,0 +1,285 @@
+import { Redis } from 'ioredis'
+import t from 'tap'
+import type { Test } from 'tap'
+import { readStream } from '../../src/runtime/reader.ts'
+import { AckedPublisher } from '../../src/runtime/acks.ts'
+import { createLog } from '../../src/runtime/log.ts'
+import type { Nats } from '../../src/runtime/nats.ts'
+import { RedisProjection } from '../../src/runtime/redis.ts'
+import { freePort } from '../../src/local/ports.ts'
+import { startTestValkey, untilHealth } from '../support/health.ts'
+import { settled } from '../support/processes.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+
+const dayS = 86_400
+
+function connectRedis(t: Test, url: string): Redis {
+  const redis = new Redis(url)
+  redis.on('error', () => undefined)
+  t.teardown(() => redis.disconnect())
+  return redis
+}
+
+/** Sends commands in order. @returns their sequences in ORDERS */
+async function send(nats: Nats, ...commands: [kind: string, body: object][]): Promise<number[]> {
+  const sequences: number[] = []
+  for (const [kind, body] of commands)
+    sequences.push((await nats.js.publish(`orders.${kind}`, JSON.stringify(body))).seq)
+  return sequences
+}
+
+const limit = (account: string, side: string, quantity: number, price: number, symbol = 'BTCUSDT') =>
+  ['new', { account, symbol, side, type: 'LIMIT', quantity, price }] as [string, object]
+
+/** The bodies in POSITIONS, by account and symbol. */
+async function positionsOf(nats: Nats): Promise<Record<string, Record<string, string>>> {
+  const bodies: Record<string, Record<string, string>> = {}
+  const last = (await nats.jsm.streams.info('POSITIONS')).state.last_seq
+  for await (const { subject, data } of readStream(nats, 'POSITIONS', 1, last)) {
+    const [, account = '', symbol] = subject.split('.')
+    if (symbol !== undefined) (bodies[account] ??= {})[symbol] = Buffer.from(data).toString()
+  }
+  return bodies
+}
+
+/** Waits until the hashes hold what POSITIONS holds, to the byte but for `asOf`, up to which it has stayed true. */
+async function untilPositionsAgree(t: Test, nats: Nats, redis: Redis, isAsOfTheSame = false): Promise<void> {
+  await settled(nats)
+  const text = (json: string) => (isAsOfTheSame ? json : json.replace(/"asOf":\d+/, '"asOf":0'))
+  const comparable = (bodies: Record<string, Record<string, string>>) =>
+    Object.entries(bodies)
+      .map(([account, symbols]) => [
+        account,
+        Object.entries(symbols)
+          .map(([symbol, json]) => [symbol, text(json)])
+          .sort(),
+      ])
+      .sort()
+  const expected = comparable(await positionsOf(nats))
+  let found: unknown[] = []
+  await until('positions in Redis', async () => {
+    const hashes: Record<string, Record<string, string>> = {}
+    for (const [account] of expected) hashes[String(account)] = await redis.hgetall(`position:${String(account)}`)
+    found = comparable(hashes)
+    return JSON.stringify(found) === JSON.stringify(expected)
+  }).catch(() => undefined)
+  t.same(found, expected, 'position:{account} is what POSITIONS holds')
+}
+
+void t.test('P1.12 Redis holds positions and orders, set if newer', async (t) => {
+  const server = await startTestNats(t)
+  const nats = await connectTestNats(t, server.url)
+  const valkey = await startTestValkey(t)
+  const redis = connectRedis(t, valkey.url)
+  const startChain = () => startTestWorkers(t, server.url, { env: { REDIS_URL: valkey.url } })
+  let workers = await startChain()
+  let orderIds: string[] = []
+
+  await t.test('P1.12 positions, orders and sets of open orders', async (t) => {
+    orderIds = (
+      await send(
+        nats,
+        limit('maker', 'SELL', 3, 45_000),
+        limit('maker', 'SELL', 1, 46_000),
+        limit('taker', 'BUY', 2, 45_000),
+        limit('taker', 'BUY', 1, 40_000),
+        limit('taker', 'BUY', 1, 30_000, 'ETHUSDT'),
+        limit('taker', 'BUY', 2e6, 45_000),
+      )
+    ).map((sequence) => `o-${sequence}`)
+    const [partly = '', resting = '', filled = '', open = '', , refused = ''] = orderIds
+    await send(nats, ['cancel', { orderId: open, account: 'taker' }])
+    await untilPositionsAgree(t, nats, redis, true)
+    t.match(JSON.parse((await redis.hget('position:taker', 'BTCUSDT')) ?? ''), {
+      account: 'taker',
+      symbol: 'BTCUSDT',
+      quantity: 2,
+      avgPx: 45_000,
+      realizedPnl: 0,
+      unrealizedPnl: Number,
+      fees: Number,
+      asOf: Number,
+    })
+    await until('the last order', () => redis.hget(`order:${open}`, 'status').then((status) => status === 'CANCELLED'))
+    t.match(await redis.hgetall(`order:${partly}`), {
+      orderId: partly,
+      account: 'maker',
+      symbol: 'BTCUSDT',
+      side: 'SELL',
+      quantity: '3',
+      price: '45000',
+      status: 'PARTIALLY_FILLED',
+      filledQuantity: '2',
+      averagePrice: '45000',
+      asOf: /^\d+$/,
+    })
+    t.match(await redis.hgetall(`order:${filled}`), { status: 'FILLED', filledQuantity: '2' })
+    t.match(await redis.hgetall(`order:${refused}`), { status: 'RISK_REJECTED', errorMessage: /^RISK_/ })
+    t.same((await redis.smembers('account:maker:orders')).sort(), [partly, resting].sort())
+    t.same(await redis.smembers('account:taker:orders'), [orderIds[4]])
+    for (const ended of [filled, open, refused]) {
+      const seconds = await redis.ttl(`order:${ended}`)
+      t.ok(seconds > dayS - 60 && seconds <= dayS, `${ended} expires in ${seconds} s`)
+    }
+    for (const kept of [`order:${partly}`, 'position:taker', 'account:taker:orders'])
+      t.equal(await redis.ttl(kept), -1, `${kept} stays`)
+    await until('the probe', () => redis.exists('health:pnl-updater').then((count) => count === 1))
+  })
+
+  await t.test('P1.12 an older record never overwrites a newer one, whatever is replayed', async (t) => {
+    await workers.stop()
+    const [partly = '', resting = '', , , open = ''] = orderIds
+    const newer = '{"account":"taker","symbol":"BTCUSDT","quantity":7,"asOf":1000000}'
+    await redis.hset('position:taker', 'BTCUSDT', newer)
+    await redis.hset('position:maker', 'BTCUSDT', '{"account":"maker","symbol":"BTCUSDT","quantity":7,"asOf":1}')
+    await redis.hset(`order:${resting}`, { status: 'newer', asOf: '1000000' })
+    await redis.hset(`order:${partly}`, { status: 'older', asOf: '1' })
+    // One whose number nobody can read counts as older.
+    await redis.hset(`order:${open}`, { status: 'unreadable', asOf: 'x' })
+    workers = await startChain()
+    await until('the older ones to be replaced', async () => {
+      const { quantity } = JSON.parse((await redis.hget('position:maker', 'BTCUSDT')) ?? '{}') as { quantity?: number }
+      const statuses = await Promise.all([partly, open].map((id) => redis.hget(`order:${id}`, 'status')))
+      return quantity === -2 && statuses.join() === 'PARTIALLY_FILLED,NEW'
+    })
+    t.equal(await redis.hget('position:taker', 'BTCUSDT'), newer)
+    t.equal(await redis.hget(`order:${resting}`, 'status'), 'newer')
+  })
+
+  await t.test('P1.12 orders that ended while pnl-updater was killed or Redis away end in Redis too', async (t) => {
+    const port = workers.ports['pnl-updater']
+    valkey.kill('SIGSTOP')
+    await untilHealth('Redis to be missed', port, ({ body }) => body.checks.redis === 'disconnected')
+    const [open = '', partly = ''] = [orderIds[4], orderIds[0]]
+    await send(nats, ['cancel', { orderId: open, account: 'taker' }])
+    await settled(nats)
+    valkey.kill('SIGCONT')
+    await until('it to end', () => redis.hget(`order:${open}`, 'status').then((status) => status === 'CANCELLED'))
+    t.same(await redis.smembers('account:taker:orders'), [])
+    t.ok((await redis.ttl(`order:${open}`)) > 0)
+
+    await workers.stop()
+    const withoutRedis = await startTestWorkers(t, server.url)
+    await send(nats, ['cancel', { orderId: partly, account: 'maker' }])
+    await settled(nats)
+    await withoutRedis.stop()
+    workers = await startChain()
+    await until('it to end', () => redis.hget(`order:${partly}`, 'status').then((status) => status === 'CANCELLED'))
+    t.same(await redis.smembers('account:maker:orders'), [orderIds[1]])
+  })
+
+  await t.test('P1.12 Redis emptied: what changes comes at once, all of it with the next connection', async (t) => {
+    await redis.flushall()
+    await send(nats, limit('maker', 'SELL', 1, 50_000, 'ETHUSDT'), limit('third', 'BUY', 1, 50_000, 'ETHUSDT'))
+    await until('the new position', () => redis.hexists('position:third', 'ETHUSDT').then(Boolean))
+    t.equal(await redis.hexists('position:taker', 'BTCUSDT'), 0, 'what has not changed is missing, not different')
+    await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await until('the old ones', () => redis.hexists('position:taker', 'BTCUSDT').then(Boolean))
+    await untilPositionsAgree(t, nats, redis)
+  })
+})
+
+void t.test(
+  'P1.04 No Redis: the pipeline runs on, health is degraded, and Redis is filled when it comes',
+  async (t) => {
+    const server = await startTestNats(t)
+    const nats = await connectTestNats(t, server.url)
+    const port = await freePort()
+    const url = `redis://127.0.0.1:${port}`
+    const { ports } = await startTestWorkers(t, server.url, { env: { REDIS_URL: url } })
+    await untilHealth(
+      'health without Redis',
+      ports['pnl-updater'],
+      ({ code, body }) => code === 200 && body.status === 'degraded' && body.reason === 'Redis disconnected',
+    )
+    await send(nats, limit('maker', 'SELL', 3, 45_000), limit('taker', 'BUY', 2, 45_000))
+    await settled(nats)
+    t.equal(Object.keys(await positionsOf(nats)).length, 2, 'positions are in POSITIONS')
+
+    const valkey = await startTestValkey(t, { port })
+    const redis = connectRedis(t, valkey.url)
+    await untilHealth('health with Redis', ports['pnl-updater'], ({ body }) => body.status === 'healthy')
+    await untilPositionsAgree(t, nats, redis)
+    t.same(await redis.smembers('account:maker:orders'), ['o-1'])
+    t.equal(await redis.hget('order:o-2', 'status'), 'FILLED', 'ended orders as well')
+
+    // Redis hangs in the middle of it.
+    const publisher = new AckedPublisher(nats.connection)
+    t.teardown(() => publisher.close())
+    const burst = async (count: number) => {
+      const startedMs = performance.now()
+      await Promise.all(
+        Array.from({ length: count }, (_, index) =>
+          publisher.request(
+            'orders.new',
+            JSON.stringify(limit(`a${index % 10}`, index % 2 ? 'BUY' : 'SELL', 1, 45_000)[1]),
+          ),
+        ),
+      )
+      await settled(nats)
+      return performance.now() - startedMs
+    }
+    await burst(2_000)
+    const withRedisMs = await burst(2_000)
+    valkey.kill('SIGSTOP')
+    const withoutRedisMs = await burst(2_000)
+    t.ok(
+      withoutRedisMs < 3 * withRedisMs + 500,
+      `${withoutRedisMs.toFixed(0)} ms, with Redis ${withRedisMs.toFixed(0)} ms`,
+    )
+    await untilHealth(
+      'the hung Redis to be noticed',
+      ports['pnl-updater'],
+      ({ body }) => body.status === 'degraded',
+      5_000,
+    )
+    valkey.kill('SIGCONT')
+    await untilHealth('it to be back', ports['pnl-updater'], ({ body }) => body.status === 'healthy', 5_000)
+    await untilPositionsAgree(t, nats, redis)
+  },
+)
+
+void t.test('P1.12 the projection alone', async (t) => {
+  const valkey = await startTestValkey(t)
+  const redis = connectRedis(t, valkey.url)
+  let returns = 0
+  const projection = new RedisProjection(valkey.url, createLog('test', 'silent'), () => (returns += 1))
+  t.teardown(() => projection.close())
+  await until('it to connect', () => projection.isUp)
+  t.equal(returns, 1)
+  const order = (id: number, status = 'FILLED') => ({ orderId: `o-${id}`, account: 'a', status })
+
+  await t.test('P1.12 a key that Redis refuses is named and holds nothing else up', async (t) => {
+    await redis.set('order:o-1', 'not a hash')
+    projection.setOrder(order(1), 1, false)
+    projection.setOrder(order(2), 2, false)
+    projection.setPosition('a', 'X', '{"asOf":2}', 2)
+    await until('the others', async () => (await redis.exists('order:o-2', 'position:a')) === 2)
+    await until('the refusal', () => projection.problem !== undefined)
+    t.match(projection.problem, /^Redis refuses writes: .*WRONGTYPE/)
+    t.equal(projection.isUp, true)
+    await redis.del('order:o-1')
+    await until('all to be well', () => projection.problem === undefined)
+    t.equal(await redis.hget('order:o-1', 'status'), 'FILLED')
+  })
+
+  await t.test('P1.12 what waits for a hung Redis is bounded, and dropped when it counts as away', async (t) => {
+    valkey.kill('SIGSTOP')
+    for (let asOf = 1; asOf <= 50_000; asOf += 1) {
+      projection.setPosition('a', `S${asOf % 7}`, `{"asOf":${asOf}}`, asOf)
+      projection.setOrder(order(asOf), asOf, false)
+    }
+    t.ok(projection.pending <= 10_007, `${projection.pending} records wait`)
+    const sinceMs = Date.now()
+    await until('it to count as away', () => !projection.isUp)
+    t.ok(Date.now() - sinceMs < 3_000)
+    t.equal(projection.problem, 'Redis disconnected')
+    projection.setPosition('a', 'S1', '{"asOf":60000}', 60_000)
+    t.equal(projection.pending, 0)
+    t.equal(returns, 1)
+    valkey.kill('SIGCONT')
+    await until('it to be back', () => projection.isUp)
+    t.equal(returns, 2, 'everything is to be projected again')
+    t.equal(projection.problem, undefined)
+  })
+})
