@@ -1,23 +1,17 @@
-import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream'
-import { headers as createHeaders, nuid } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
-import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
-import { deadLetterSubject } from '../subjects/names.ts'
-import { type AckedPublisher, type PubAck, wrongLastSequence } from './acks.ts'
-import { fenceHeaders, FencedWriter, lastSequenceOf, type Output } from './fenced-writer.ts'
+import type { StreamName, WorkerSpec } from '../subjects/contract.ts'
+import type { AckedPublisher } from './acks.ts'
+import type { FencedWriter, Output } from './fenced-writer.ts'
+import { type Delivery, Intake } from './intake.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
-import { isCovered, type Position, positionOf, positionZero, storedMessage } from './position.ts'
-import { createDurable, type InputMessage, inputMessageOf } from './reader.ts'
-
-/** A message that cannot be read: stored once in the DLQ before it is acknowledged. */
-export interface DeadLetter {
-  readonly message: InputMessage
-  readonly reason: string
-}
+import { isCovered, type Position, positionZero } from './position.ts'
+import type { InputMessage } from './reader.ts'
+import { type DeadLetter, type RepeatableOutput, SideWriter } from './side-writer.ts'
+import { readPosition, takeOver } from './take-over.ts'
 
 /** What a batch leads to. */
 export interface Effects {
@@ -26,15 +20,6 @@ export interface Effects {
   readonly deadLetters?: readonly DeadLetter[]
   /** For streams with many writers; the batch is settled after they are stored. */
   readonly atLeastOnce?: readonly RepeatableOutput[]
-}
-
-/** A message of a stream with many writers: it may be stored again after a crash. */
-export interface RepeatableOutput {
-  readonly subject: string
-  readonly body: string
-  readonly inSeq: number
-  /** Nats-Msg-Id: spares readers most repeats; nothing relies on it. */
-  readonly msgId: string
 }
 
 /** The part of a worker that is its own: a fold from input messages to outputs, without a clock and without I/O. */
@@ -76,10 +61,7 @@ export interface LoopState {
 }
 
 interface Batch {
-  readonly lastMessage: JsMsg
-  /** The consumer that delivered it: one made anew counts deliveries from 1 and must not see older acknowledgements. */
-  readonly consumer: ConsumerMessages | undefined
-  readonly lastSequence: number
+  readonly last: Delivery
   readonly firstTimeUs: number
   waitingFor: number
 }
@@ -91,8 +73,6 @@ const pendingOutputsMax = 2_000
  * order, so after a crash it reads again from this far before its last one. No batch is larger.
  */
 const rereadMessages = 1_000
-/** The input has messages for us and none has come for this long: the consumer is made again. */
-const stallMs = 1_000
 
 /**
  * The one loop all workers share: take over, recover, then pull, close a batch, fold, publish, and acknowledge in
@@ -119,26 +99,19 @@ export class WorkerLoop {
 
   #phase: LoopPhase = 'waiting'
   #holder: string | undefined
-  /** Beside the writer's own. */
-  #blockedReason: string | undefined
   #lease: Lease | undefined
   #writer: FencedWriter | undefined
-  #messages: ConsumerMessages | undefined
+  #intake: Intake | undefined
+  readonly #side: SideWriter
   #stored: Position = positionZero
   /** Arrived and not folded yet, in order; from `#taken` on. */
-  #waiting: { message: JsMsg; input: InputMessage }[] = []
+  #waiting: Delivery[] = []
   #taken = 0
-  #lastArrived = 0
-  #lastArrivalMs = 0
-  #remaking = false
   #folded = 0
   readonly #inFlight: Batch[] = []
   #batchTimer: NodeJS.Timeout | undefined
   #tickTimer: NodeJS.Timeout | undefined
-  #gapRetries = 0
   #settled = 0
-  #redelivered = 0
-  #deadLetters = 0
   #batches = 0
   #lastStoredMs = 0
   #idleWaiters: (() => void)[] = []
@@ -167,6 +140,7 @@ export class WorkerLoop {
     this.#settings = options.settings
     this.#log = options.log
     this.#publisher = options.publisher
+    this.#side = new SideWriter(options.publisher, options.log)
     this.#instance = options.instance
     this.#tickMs = options.tickMs ?? 100
     this.#lastSequenceOf = options.lastSequenceOf
@@ -188,9 +162,9 @@ export class WorkerLoop {
       settledSequence: this.#settled,
       oldestPendingUs: first,
       pendingOutputs: this.#writer?.pending ?? 0,
-      blockedReason: this.#writer?.blockedReason ?? this.#blockedReason,
-      redelivered: this.#redelivered,
-      deadLetters: this.#deadLetters,
+      blockedReason: this.#writer?.blockedReason ?? this.#side.blockedReason ?? this.#intake?.blockedReason,
+      redelivered: this.#intake?.redelivered ?? 0,
+      deadLetters: this.#side.deadLetters,
       batches: this.#batches,
       lastStoredMs: this.#lastStoredMs,
     }
@@ -213,7 +187,7 @@ export class WorkerLoop {
     })
     this.#phase = 'recovering'
     if (output) await this.#takeOver(output)
-    else await this.#readPosition()
+    else this.#stored = await readPosition(this.#nats, this.#spec)
     const inputInfo = (await this.#nats.jsm.streams.info(input)).state
     if (inputInfo.last_seq < this.#stored.inSeq)
       throw new PipelineError(
@@ -226,10 +200,18 @@ export class WorkerLoop {
       await this.#fold.recover(this.#stored, this.#writer.storedSequence)
       fromSequence = this.#stored.inSeq + 1
     } else if (!output) fromSequence = Math.max(fromSequence, this.#stored.inSeq + 1 - rereadMessages)
-    this.#lastArrived = fromSequence - 1
     this.#folded = fromSequence - 1
     if (this.#folded >= this.#stored.inSeq) this.#activate()
-    await this.#consume()
+    this.#intake = new Intake({
+      nats: this.#nats,
+      stream: input,
+      worker: name,
+      log: this.#log,
+      isActive: async () => (await this.#lease?.isHeld()) ?? false,
+      onDelivery: (delivery) => this.#arrived(delivery),
+      onFatal: this.#onFatal,
+    })
+    await this.#intake.start(fromSequence)
     this.#tickTimer = setInterval(() => this.#tick(), this.#tickMs)
     this.#log.info({ worker: name, position: this.#stored.inSeq, from: fromSequence }, 'active')
   }
@@ -239,7 +221,7 @@ export class WorkerLoop {
     this.#abort.abort()
     clearInterval(this.#tickTimer)
     clearTimeout(this.#batchTimer)
-    await this.#messages?.close().catch(() => undefined)
+    await this.#intake?.stop()
     const isFatal = this.#phase === 'stopped'
     if (!isFatal && this.#inFlight.length > 0) {
       const idle = new Promise<void>((resolve) => this.#idleWaiters.push(resolve))
@@ -247,149 +229,23 @@ export class WorkerLoop {
     }
     this.#phase = 'stopped'
     this.#writer?.close()
+    this.#side.close()
     await this.#nats.connection.flush().catch(() => undefined)
     await this.#lease?.release()
   }
 
-  /** Reads the own position and publishes the epoch record; from then on no earlier process can write. */
-  async #takeOver(output: NonNullable<WorkerSpec['output']>): Promise<void> {
-    const spec = streamSpec(output)
-    const prefix = spec.ingestPrefix ?? ''
+  async #takeOver(output: StreamName): Promise<void> {
     const { positionSubject } = this.#spec
-    assert(spec.epoch, `${output} has many writers`)
-    const writerId = nuid.next()
-    for (;;) {
-      const lastSequence = await lastSequenceOf(this.#nats.jsm, output)
-      const query = positionSubject === undefined ? { seq: lastSequence } : { last_by_subj: positionSubject }
-      const last = lastSequence === 0 ? null : await storedMessage(this.#nats.jsm, output, query)
-      this.#stored = last ? positionOf(last.header) : positionZero
-      if (lastSequence > 0 && !last && positionSubject === undefined)
-        throw new PipelineError('STREAM_GAP', `${output}: its last message (${lastSequence}) is gone`)
-      const headers = fenceHeaders(writerId, lastSequence, true)
-      headers.set('In-Seq', String(this.#stored.inSeq))
-      headers.set('In-Index', String(this.#stored.inIndex))
-      if (this.#stored.part !== undefined) headers.set('In-Part', this.#stored.part)
-      const ack = await this.#publisher.request(
-        prefix + spec.epoch.subject,
-        JSON.stringify({ epoch: lastSequence + 1, ...spec.epoch.rest }),
-        headers,
-      )
-      if (ack.outcome === 'stored') {
-        this.#writer = new FencedWriter({
-          nats: this.#nats,
-          publisher: this.#publisher,
-          stream: output,
-          writerId,
-          lastSequence: ack.sequence,
-          log: this.#log,
-          onFatal: this.#onFatal,
-        })
-        return
-      }
-      // Unknown: if it was stored after all, the next one follows it. Refused: somebody wrote in between, or no room.
-      this.#log.warn({ output, ack }, 'epoch record not stored yet, trying again')
-      await new Promise((resolve) => setTimeout(resolve, 200))
-      this.#abort.signal.throwIfAborted()
-    }
+    const { signal } = this.#abort
+    const taken = await takeOver(this.#nats, this.#publisher, output, positionSubject, this.#log, signal, this.#onFatal)
+    this.#stored = taken.position
+    this.#writer = taken.writer
   }
 
-  /** A worker without a stream of its own reads its position from its last output among those of others. */
-  async #readPosition(): Promise<void> {
-    const { writes, positionSubject } = this.#spec
-    for (const stream of positionSubject === undefined ? [] : writes) {
-      const last = await storedMessage(this.#nats.jsm, stream, { last_by_subj: positionSubject ?? '' })
-      if (last) this.#stored = positionOf(last.header)
-    }
-  }
-
-  async #consume(): Promise<void> {
-    const { input, name } = this.#spec
-    assert(input, `${name} has no input`)
-    this.#messages = await createDurable(this.#nats, input, name, this.#lastArrived + 1, (message) =>
-      this.#arrived(message),
-    )
-    void this.#watch(this.#messages)
-  }
-
-  /** A consumer that was deleted or lost is made again from where we are. */
-  async #watch(messages: ConsumerMessages): Promise<void> {
-    try {
-      for await (const status of messages.status()) {
-        if (this.#phase === 'stopped' || this.#abort.signal.aborted) return
-        if (status.type === 'consumer_deleted' || status.type === 'consumer_not_found') {
-          await this.#reconsume(status.type)
-          return
-        }
-      }
-    } catch (error) {
-      this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
-    }
-  }
-
-  /**
-   * Makes the consumer again, to deliver what follows the last message that has arrived. Its name is shared with every
-   * process of this worker, so one that wakes up late may have taken messages from it, or removed it.
-   */
-  async #reconsume(why: string): Promise<void> {
-    if (this.#remaking) return
-    this.#remaking = true
-    const { name } = this.#spec
-    const messages = this.#messages
-    this.#messages = undefined
-    while (!this.#abort.signal.aborted && this.#phase !== 'stopped') {
-      try {
-        await messages?.close()
-        await this.#nats.whenConnected()
-        if (!(await this.#lease?.isHeld())) {
-          this.#onFatal(new PipelineError('WRITER_FENCED', `${name}: another process has taken over`))
-          return
-        }
-        this.#log.warn({ worker: name, why, after: this.#lastArrived }, 'making the consumer again')
-        await this.#consume()
-        this.#blockedReason = undefined
-        break
-      } catch (error) {
-        this.#blockedReason = `cannot make the consumer: ${messageOf(error)}`
-        this.#log.warn({ worker: name, problem: messageOf(error) }, 'cannot make the consumer, trying again')
-        await new Promise((resolve) => setTimeout(resolve, 200))
-      }
-    }
-    this.#remaking = false
-  }
-
-  #arrived(message: JsMsg): void {
+  #arrived(delivery: Delivery): void {
     if (this.#phase === 'stopped') return
-    const input = inputMessageOf(message)
-    this.#lastArrivalMs = Date.now()
-    if (input.sequence <= this.#lastArrived) {
-      this.#redelivered += 1
-      return
-    }
-    if (input.sequence !== this.#lastArrived + 1) {
-      this.#gap(input.sequence)
-      return
-    }
-    this.#gapRetries = 0
-    this.#lastArrived = input.sequence
-    this.#waiting.push({ message, input })
+    this.#waiting.push(delivery)
     this.#pump()
-  }
-
-  /** Messages are missing in between: they are read again, and if they are gone the loss is named. */
-  #gap(sequence: number): void {
-    if (this.#remaking) return
-    this.#gapRetries += 1
-    if (this.#gapRetries > 3) {
-      const { input = '' } = this.#spec
-      this.#onFatal(
-        new PipelineError(
-          'STREAM_GAP',
-          `${input}: ${this.#lastArrived + 1} to ${sequence - 1} are gone and were never answered; restore the stream`,
-        ),
-      )
-      return
-    }
-    void this.#reconsume(`gap before ${sequence}`)
   }
 
   /** Takes batches while there are messages and room for their outputs. */
@@ -437,9 +293,7 @@ export class WorkerLoop {
     this.#batches += 1
     this.#onBatch?.(size)
     const batch: Batch = {
-      lastMessage: last.message,
-      consumer: this.#messages,
-      lastSequence: last.input.sequence,
+      last,
       firstTimeUs: first.input.timeUs,
       waitingFor: 1,
     }
@@ -455,17 +309,8 @@ export class WorkerLoop {
 
   #tick(): void {
     const { input } = this.#spec
-    const isStalled =
-      input !== undefined &&
-      this.#messages !== undefined &&
-      this.#waiting.length === this.#taken &&
-      this.#inFlight.length === 0 &&
-      (this.#lastSequenceOf(input) ?? 0) > this.#lastArrived &&
-      Date.now() - this.#lastArrivalMs > stallMs
-    if (isStalled && this.#nats.isConnected()) {
-      this.#lastArrivalMs = Date.now()
-      void this.#reconsume('nothing is delivered')
-    }
+    if (input && this.#waiting.length === this.#taken && this.#inFlight.length === 0)
+      this.#intake?.checkStall(this.#lastSequenceOf(input) ?? 0)
     if (this.#phase === 'active' && this.#waiting.length === this.#taken && this.#hasRoom()) this.#run([], undefined)
     this.#pump()
   }
@@ -489,7 +334,11 @@ export class WorkerLoop {
     }
     const fresh = batch ? outputs.filter(({ position }) => !isCovered(position, this.#stored)) : outputs
     if (batch) batch.waitingFor += fresh.length + deadLetters.length + atLeastOnce.length
-    const letters = deadLetters.map((letter) => this.#storeDeadLetter(letter))
+    const { name, input } = this.#spec
+    const letters = deadLetters.map((letter) => {
+      assert(input, `${name} has no input`)
+      return this.#side.storeDeadLetter(name, input, letter)
+    })
     // The output is the position: what it covers is not looked at again after a crash.
     if (letters.length > 0) this.#writer?.holdUntil(Promise.all(letters))
     for (const letter of letters) void letter.then(done, this.#onFatal)
@@ -502,7 +351,7 @@ export class WorkerLoop {
         done()
       })
     }
-    for (const output of atLeastOnce) void this.#storeUntilDone(output).then(done, this.#onFatal)
+    for (const output of atLeastOnce) void this.#side.store(output).then(done, this.#onFatal)
   }
 
   #finish(batch: Batch): void {
@@ -517,56 +366,12 @@ export class WorkerLoop {
       if (last && this.#phase === 'active') this.#onSettled?.(Math.max(0, Date.now() - last.firstTimeUs / 1_000))
     }
     if (!last) return
-    this.#settled = Math.max(this.#settled, last.lastSequence)
-    if (last.consumer === this.#messages) last.lastMessage.ack()
+    this.#settled = Math.max(this.#settled, last.last.input.sequence)
+    this.#intake?.acknowledge(last.last)
     if (this.#inFlight.length === 0) {
       for (const resolve of this.#idleWaiters) resolve()
       this.#idleWaiters = []
     }
     if (this.#waiting.length > this.#taken && !this.#abort.signal.aborted) this.#pump()
   }
-
-  async #storeDeadLetter({ message, reason }: DeadLetter): Promise<void> {
-    const { name, input } = this.#spec
-    assert(input, `${name} has no input`)
-    const headers = createHeaders()
-    headers.set('Nats-Expected-Last-Subject-Sequence', '0')
-    headers.set('Reason', reason.replace(/[^\x20-\x7e]/g, '?'))
-    headers.set('Subject', message.subject)
-    headers.set('In-Seq', String(message.sequence))
-    const subject = deadLetterSubject(name, input, message.sequence)
-    for (;;) {
-      const ack = await this.#publisher.request(subject, message.data, headers)
-      // Refused for its sequence: it is there since an earlier life of this worker.
-      if (ack.outcome === 'stored' || (ack.outcome === 'refused' && ack.errCode === wrongLastSequence)) break
-      this.#blockedReason = blockedBy(subject, ack)
-      this.#log.warn({ subject, ack }, 'dead letter not stored yet, trying again')
-      await new Promise((resolve) => setTimeout(resolve, 200))
-      if (this.#phase === 'stopped') throw new PipelineError('PUBLISH_UNRESOLVED', `${subject} is not stored`)
-    }
-    this.#blockedReason = undefined
-    this.#deadLetters += 1
-  }
-
-  async #storeUntilDone({ subject, body, inSeq, msgId }: RepeatableOutput): Promise<void> {
-    const headers = createHeaders()
-    headers.set('Nats-Msg-Id', msgId)
-    headers.set('In-Seq', String(inSeq))
-    headers.set('In-Index', '0')
-    for (;;) {
-      const ack = await this.#publisher.request(subject, body, headers)
-      if (ack.outcome === 'stored') {
-        this.#blockedReason = undefined
-        return
-      }
-      this.#blockedReason = blockedBy(subject, ack)
-      this.#log.warn({ subject, ack }, 'not stored yet, trying again')
-      await new Promise((resolve) => setTimeout(resolve, 200))
-      if (this.#phase === 'stopped') throw new PipelineError('PUBLISH_UNRESOLVED', `${subject} is not stored`)
-    }
-  }
-}
-
-function blockedBy(subject: string, ack: PubAck): string {
-  return `${subject}: ${ack.outcome === 'refused' ? ack.description : 'no answer'}`
 }

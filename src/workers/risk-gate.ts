@@ -14,7 +14,8 @@ import type { LimitSet } from '../schemas/limits.ts'
 import type { RiskMessage, RiskRecord } from '../schemas/risk.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { followStream, type InputMessage, readStream } from '../runtime/reader.ts'
-import type { DeadLetter, Fold } from '../runtime/worker-loop.ts'
+import type { DeadLetter } from '../runtime/side-writer.ts'
+import type { Fold } from '../runtime/worker-loop.ts'
 import { parseOrdersSubject, riskSubject } from '../subjects/names.ts'
 
 /** A changed entry of KV LIMITS. */

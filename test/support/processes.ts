@@ -41,7 +41,7 @@ export async function startWorkerChild(
       'worker',
       ...workers,
       '--instance',
-      options.instance ?? `test-${name}`,
+      options.instance ?? `test-${workers.join('_')}`,
       ...Object.entries(ports).flatMap(([worker, port]) => ['--port', `${worker}=${port}`]),
     ],
     env: {

@@ -1,0 +1,168 @@
+import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream'
+import { messageOf, PipelineError } from '../base/errors.ts'
+import type { StreamName, WorkerName } from '../subjects/contract.ts'
+import type { Log } from './log.ts'
+import type { Nats } from './nats.ts'
+import { createDurable, type InputMessage, inputMessageOf } from './reader.ts'
+
+/** A message that has arrived. */
+export interface Delivery {
+  readonly input: InputMessage
+  readonly message: JsMsg
+  /** Which making of the consumer delivered it: a new one counts from 1 and must not see older acknowledgements. */
+  readonly generation: number
+}
+
+/** The stream has messages for us and none has come for this long: the consumer is made again. */
+const stallMs = 1_000
+const gapRetriesMax = 3
+const retryMs = 200
+
+/**
+ * The input of a worker: every message of the stream once and in order, whatever the durable consumer does. Its name
+ * is shared by all processes of the worker, so one that wakes up late may take messages from it, acknowledge what
+ * nobody has done, or remove it. What came before is dropped, and a gap, a removal or silence makes it again.
+ */
+export class Intake {
+  readonly #options: IntakeOptions
+  #messages: ConsumerMessages | undefined
+  #generation = 0
+  #lastArrived = 0
+  #lastArrivalMs = 0
+  #isRemaking = false
+  #isStopped = false
+  #gapRetries = 0
+  #redelivered = 0
+  #blockedReason: string | undefined
+
+  constructor(options: IntakeOptions) {
+    this.#options = options
+  }
+
+  /** Messages that came again. */
+  get redelivered(): number {
+    return this.#redelivered
+  }
+
+  get blockedReason(): string | undefined {
+    return this.#blockedReason
+  }
+
+  async start(fromSequence: number): Promise<void> {
+    this.#lastArrived = fromSequence - 1
+    await this.#consume()
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    await this.#messages?.close().catch(() => undefined)
+  }
+
+  /** Acknowledges this message and all before it. May be lost without harm. */
+  acknowledge({ generation, message }: Delivery): void {
+    if (generation === this.#generation) message.ack()
+  }
+
+  /** Called now and then while everything that has arrived is done. */
+  checkStall(streamLastSequence: number): void {
+    const isStalled =
+      this.#messages !== undefined &&
+      streamLastSequence > this.#lastArrived &&
+      Date.now() - this.#lastArrivalMs > stallMs
+    if (!isStalled || !this.#options.nats.isConnected()) return
+    this.#lastArrivalMs = Date.now()
+    void this.#remake('nothing is delivered')
+  }
+
+  async #consume(): Promise<void> {
+    const { nats, stream, worker } = this.#options
+    const generation = (this.#generation += 1)
+    this.#messages = await createDurable(nats, stream, worker, this.#lastArrived + 1, (message) =>
+      this.#arrived(message, generation),
+    )
+    void this.#watch(this.#messages)
+  }
+
+  async #watch(messages: ConsumerMessages): Promise<void> {
+    try {
+      for await (const { type } of messages.status()) {
+        if (this.#isStopped || messages !== this.#messages) return
+        if (type === 'consumer_deleted' || type === 'consumer_not_found') {
+          await this.#remake(type)
+          return
+        }
+      }
+    } catch (error) {
+      this.#options.onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+    }
+  }
+
+  /** Makes the consumer again, to deliver what follows the last message that has arrived. */
+  async #remake(why: string): Promise<void> {
+    if (this.#isRemaking) return
+    this.#isRemaking = true
+    const { nats, worker, log, isActive, onFatal } = this.#options
+    const messages = this.#messages
+    this.#messages = undefined
+    while (!this.#isStopped) {
+      try {
+        await messages?.close()
+        await nats.whenConnected()
+        if (!(await isActive())) {
+          onFatal(new PipelineError('WRITER_FENCED', `${worker}: another process has taken over`))
+          return
+        }
+        log.warn({ worker, why, after: this.#lastArrived }, 'making the consumer again')
+        await this.#consume()
+        this.#blockedReason = undefined
+        break
+      } catch (error) {
+        this.#blockedReason = `cannot make the consumer: ${messageOf(error)}`
+        log.warn({ worker, problem: messageOf(error) }, 'cannot make the consumer, trying again')
+        await new Promise((resolve) => setTimeout(resolve, retryMs))
+      }
+    }
+    this.#isRemaking = false
+  }
+
+  #arrived(message: JsMsg, generation: number): void {
+    if (this.#isStopped) return
+    const input = inputMessageOf(message)
+    this.#lastArrivalMs = Date.now()
+    if (input.sequence <= this.#lastArrived) {
+      this.#redelivered += 1
+      return
+    }
+    if (input.sequence !== this.#lastArrived + 1) {
+      this.#gap(input.sequence)
+      return
+    }
+    this.#gapRetries = 0
+    this.#lastArrived = input.sequence
+    this.#options.onDelivery({ input, message, generation })
+  }
+
+  /** Messages are missing in between: they are read again, and if they are gone the loss is named. */
+  #gap(sequence: number): void {
+    if (this.#isRemaking) return
+    this.#gapRetries += 1
+    if (this.#gapRetries <= gapRetriesMax) {
+      void this.#remake(`gap before ${sequence}`)
+      return
+    }
+    const { stream, onFatal } = this.#options
+    const range = `${this.#lastArrived + 1} to ${sequence - 1}`
+    onFatal(new PipelineError('STREAM_GAP', `${stream}: ${range} are gone and were never answered; restore the stream`))
+  }
+}
+
+export interface IntakeOptions {
+  readonly nats: Nats
+  readonly stream: StreamName
+  readonly worker: WorkerName
+  readonly log: Log
+  /** Whether this process is still the active one of its worker. */
+  readonly isActive: () => Promise<boolean>
+  readonly onDelivery: (delivery: Delivery) => void
+  readonly onFatal: (error: Error) => void
+}

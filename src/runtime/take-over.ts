@@ -1,0 +1,63 @@
+import { nuid } from '@nats-io/transport-node'
+import { assert } from '../base/assert.ts'
+import { PipelineError } from '../base/errors.ts'
+import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
+import { headerNames } from '../subjects/names.ts'
+import type { AckedPublisher } from './acks.ts'
+import { fenceHeaders, FencedWriter, lastSequenceOf } from './fenced-writer.ts'
+import type { Log } from './log.ts'
+import type { Nats } from './nats.ts'
+import { type Position, positionOf, positionZero, storedMessage } from './position.ts'
+
+const retryMs = 200
+
+/**
+ * Reads the position in the last own output and stores the epoch record after it; from then on no earlier process can
+ * write to `output`.
+ * @throws PipelineError STREAM_GAP when the last message is gone; what `signal` says when it is aborted
+ */
+export async function takeOver(
+  nats: Nats,
+  publisher: AckedPublisher,
+  output: StreamName,
+  positionSubject: string | undefined,
+  log: Log,
+  signal: AbortSignal,
+  onFatal: (error: Error) => void,
+): Promise<{ position: Position; writer: FencedWriter }> {
+  const { epoch, ingestPrefix = '' } = streamSpec(output)
+  assert(epoch, `${output} has many writers`)
+  const writerId = nuid.next()
+  for (;;) {
+    const lastSequence = await lastSequenceOf(nats.jsm, output)
+    const query = positionSubject === undefined ? { seq: lastSequence } : { last_by_subj: positionSubject }
+    const last = lastSequence === 0 ? null : await storedMessage(nats.jsm, output, query)
+    if (lastSequence > 0 && !last && positionSubject === undefined)
+      throw new PipelineError('STREAM_GAP', `${output}: its last message (${lastSequence}) is gone`)
+    const position = last ? positionOf(last.header) : positionZero
+    const headers = fenceHeaders(writerId, lastSequence, true)
+    headers.set(headerNames.inSeq, String(position.inSeq))
+    headers.set(headerNames.inIndex, String(position.inIndex))
+    if (position.part !== undefined) headers.set(headerNames.inPart, position.part)
+    const body = JSON.stringify({ epoch: lastSequence + 1, ...epoch.rest })
+    const ack = await publisher.request(ingestPrefix + epoch.subject, body, headers)
+    if (ack.outcome === 'stored') {
+      const options = { nats, publisher, stream: output, writerId, lastSequence: ack.sequence, log, onFatal }
+      return { position, writer: new FencedWriter(options) }
+    }
+    // Unknown: if it was stored after all, the next one follows it. Refused: somebody wrote in between, or no room.
+    log.warn({ output, ack }, 'epoch record not stored yet, trying again')
+    await new Promise((resolve) => setTimeout(resolve, retryMs))
+    signal.throwIfAborted()
+  }
+}
+
+/** The position of a worker without a stream of its own: in its last output among those of others. */
+export async function readPosition(nats: Nats, { writes, positionSubject }: WorkerSpec): Promise<Position> {
+  let position = positionZero
+  for (const stream of positionSubject === undefined ? [] : writes) {
+    const last = await storedMessage(nats.jsm, stream, { last_by_subj: positionSubject ?? '' })
+    if (last) position = positionOf(last.header)
+  }
+  return position
+}
