@@ -218,11 +218,13 @@ export class Gate {
       return { ...base, type: 'reject', kind, reason: decoded.reason, text: decoded.text, echo: bare(decoded.echo) }
     const { command } = decoded
     assert(command.kind === kind, `a ${kind} was decoded as ${command.kind}`)
-    if (storageFull && (command.kind === 'new' || command.kind === 'replace'))
-      return rejected(base, command, {
-        reason: 'SYSTEM_STORAGE',
-        text: 'the streams are nearly full; only cancels are taken',
-      })
+    if (storageFull && (command.kind === 'new' || command.kind === 'replace')) {
+      const found = command.kind === 'replace' ? this.#target(command) : undefined
+      const target = typeof found === 'number' ? found : undefined
+      const account = target === undefined ? undefined : (command.account ?? this.#state.ownerOf(target))
+      const text = 'the streams are nearly full; only cancels are taken'
+      return rejected(base, command, { reason: 'SYSTEM_STORAGE', text }, target, account)
+    }
     switch (command.kind) {
       case 'new':
         return this.#decideNew(base, command)
