@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/errors.ts'
 import { addBenchCommand } from './bench.ts'
 import { addDemoCommand } from './demo.ts'
+import { addLagCommand } from './lag.ts'
 import { addOrderCommand } from './order.ts'
 import { addPositionsCommand } from './positions.ts'
 import { addStreamsCommand } from './streams.ts'
@@ -33,6 +34,7 @@ const program = new Command('trade2026')
 addBenchCommand(program)
 addDemoCommand(program)
 addUpCommand(program)
+addLagCommand(program)
 addOrderCommand(program)
 addPositionsCommand(program)
 addStreamsCommand(program)

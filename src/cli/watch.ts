@@ -7,7 +7,7 @@ import { endWithReader, say } from './output.ts'
 const intervalMs = 1_000
 
 /** Does something once a second until Ctrl-C. While NATS is away it says so and goes on. */
-export async function watch(nats: Nats, look: () => Promise<void>): Promise<never> {
+export async function watch(nats: Nats, look: () => Promise<unknown>): Promise<never> {
   onInterrupt(() => nats.close())
   endWithReader()
   for (;;) {
