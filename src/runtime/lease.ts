@@ -1,9 +1,12 @@
-import type { KV } from '@nats-io/kv'
+import type { KV, KvEntry } from '@nats-io/kv'
 import { messageOf, PipelineError } from '../base/errors.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 
 const renewalsPerLease = 4
+const lookMs = 50
+/** Between two looks counts as silence at most this much. */
+const lookMaxMs = 250
 
 interface LeaseValue {
   readonly instance: string
@@ -28,7 +31,7 @@ export interface Lease {
  * own clock, or the holder was an earlier life of this very instance.
  *
  * @param instance names the place of this process in its supervisor; stays the same over restarts
- * @param onWaiting told once when another process is active
+ * @param onWaiting told which other process is active, whenever that changes
  * @param onLost called when another process has taken the lease
  */
 export async function acquireLease(
@@ -54,28 +57,53 @@ async function claim(
   bucket: KV,
   worker: string,
   value: string,
-  options: { instance: string; leaseMs: number; signal: AbortSignal; onWaiting: (holder: string) => void },
+  options: { instance: string; leaseMs: number; log: Log; signal: AbortSignal; onWaiting: (holder: string) => void },
 ): Promise<number> {
-  let seen = { revision: -1, sinceMs: 0 }
-  let told = false
-  while (!options.signal.aborted) {
-    const entry = await bucket.get(worker)
-    const isFree = !entry || entry.operation !== 'PUT'
-    const holder = isFree ? undefined : entry.json<LeaseValue>()
-    if (entry && entry.revision !== seen.revision) seen = { revision: entry.revision, sinceMs: Date.now() }
-    if (isFree || holder?.instance === options.instance || Date.now() - seen.sinceMs > options.leaseMs) {
-      try {
-        return entry ? await bucket.update(worker, value, entry.revision) : await bucket.create(worker, value)
-      } catch {
-        // Somebody else was faster; look again.
-        continue
-      }
+  let seenRevision = -1
+  let seenMs = 0
+  /** Silence of the holder while the server answered us: one that was away itself takes nobody's lease. */
+  let silentMs = 0
+  let told = ''
+  for (; !options.signal.aborted; await pause(lookMs)) {
+    let entry: KvEntry | null
+    try {
+      entry = await bucket.get(worker)
+    } catch (error) {
+      options.log.warn({ worker, problem: messageOf(error) }, 'cannot read the lease, trying again')
+      continue
     }
-    if (!told) options.onWaiting(holder ? `${holder.instance} (pid ${holder.pid})` : 'another process')
-    told = true
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    const nowMs = Date.now()
+    silentMs = entry?.revision === seenRevision ? silentMs + Math.min(nowMs - seenMs, lookMaxMs) : 0
+    seenRevision = entry?.revision ?? -1
+    seenMs = nowMs
+    const holder = entry?.operation === 'PUT' ? entry.json<LeaseValue>() : undefined
+    if (!holder || holder.instance === options.instance || silentMs > options.leaseMs) {
+      const claimed = await tryClaim(bucket, worker, value, entry)
+      if (claimed !== undefined) return claimed
+    } else if (told !== nameOf(holder)) {
+      told = nameOf(holder)
+      options.onWaiting(told)
+    }
   }
   throw new PipelineError('WRITER_FENCED', `${worker}: stopped while waiting to become active`)
+}
+
+/** @returns the revision of the lease; undefined when somebody else was faster, or the server did not say */
+async function tryClaim(bucket: KV, worker: string, value: string, entry: KvEntry | null): Promise<number | undefined> {
+  try {
+    return entry ? await bucket.update(worker, value, entry.revision) : await bucket.create(worker, value)
+  } catch {
+    const now = await bucket.get(worker).catch(() => null)
+    return now?.operation === 'PUT' && now.string() === value ? now.revision : undefined
+  }
+}
+
+function nameOf({ instance, pid }: LeaseValue): string {
+  return `${instance} (pid ${pid})`
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 function keep(
