@@ -7,7 +7,7 @@ import { accountPattern } from '../schemas/command.ts'
 import { decodeAccountPosition, decodePosition } from '../schemas/position.ts'
 import { positionsWatermarkSubject, positionSubject } from '../subjects/names.ts'
 import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
-import { exactJson, numberText, printJson, printLine, redraw, say } from './output.ts'
+import { exactJson, numberText, printJson, printLine, redraw } from './output.ts'
 import { numeric, renderTable } from './table.ts'
 import { watch } from './watch.ts'
 
@@ -81,10 +81,8 @@ function documentOf({ positions, accounts, watermark }: Found): object {
 }
 
 function render({ positions, accounts }: Found, account: string | undefined): string {
-  if (positions.length === 0 && accounts.length === 0) {
-    say(account === undefined ? 'there are no positions yet' : `account ${account} has no positions`)
-    return ''
-  }
+  if (positions.length === 0 && accounts.length === 0)
+    return account === undefined ? 'there are no positions yet' : `account ${account} has no positions`
   const byPosition = renderTable(
     ['account', 'symbol', ...['quantity', 'avgPx', 'realised', 'unrealised', 'fees', 'asOf'].map(numeric)],
     positions.map(({ data }) => {
