@@ -1,5 +1,6 @@
 import {
   AckPolicy,
+  type Consumer,
   DeliverPolicy,
   type ConsumerMessages,
   type JsMsg,
@@ -86,9 +87,9 @@ export async function followStream(
     max_messages: 1_000,
     callback: (message) => {
       const input = inputMessageOf(message)
-      assert(input.sequence > last, `${stream}: ${input.sequence} came after ${last}`)
-      last = input.sequence
       try {
+        assert(input.sequence > last, `${stream}: ${input.sequence} came after ${last}`)
+        last = input.sequence
         onMessage(input)
       } catch (error) {
         onFatal(error instanceof Error ? error : new Error(String(error)))
@@ -98,6 +99,7 @@ export async function followStream(
   return {
     stop: async () => {
       await messages.close()
+      await remove(nats, consumer)
     },
   }
 }
@@ -123,6 +125,7 @@ export async function* readStream(
     }
   } finally {
     await messages.close()
+    await remove(nats, consumer)
   }
 }
 
@@ -162,9 +165,13 @@ async function* readToEnd(
       await messages.close()
     }
   } finally {
-    // The server would keep it for five minutes.
-    await consumer.delete().catch(() => undefined)
+    await remove(nats, consumer)
   }
+}
+
+/** Of a reader that is done; the server would keep it for five minutes. */
+async function remove(nats: Nats, consumer: Consumer): Promise<void> {
+  if (nats.isConnected()) await consumer.delete().catch(() => undefined)
 }
 
 /** The durable pull consumer of a worker, made anew so that it delivers from `fromSequence` in order. */
