@@ -64,26 +64,25 @@ async function claim(
   /** Silence of the holder while the server answered us: one that was away itself takes nobody's lease. */
   let silentMs = 0
   let told = ''
-  for (; !options.signal.aborted; await pause(lookMs)) {
-    let entry: KvEntry | null
+  while (!options.signal.aborted) {
     try {
-      entry = await bucket.get(worker)
+      const entry = await bucket.get(worker)
+      const nowMs = Date.now()
+      silentMs = entry?.revision === seenRevision ? silentMs + Math.min(nowMs - seenMs, lookMaxMs) : 0
+      seenRevision = entry?.revision ?? -1
+      seenMs = nowMs
+      const holder = entry?.operation === 'PUT' ? entry.json<LeaseValue>() : undefined
+      if (!holder || holder.instance === options.instance || silentMs > options.leaseMs) {
+        const claimed = await tryClaim(bucket, worker, value, entry)
+        if (claimed !== undefined) return claimed
+      } else if (told !== nameOf(holder)) {
+        told = nameOf(holder)
+        options.onWaiting(told)
+      }
     } catch (error) {
       options.log.warn({ worker, problem: messageOf(error) }, 'cannot read the lease, trying again')
-      continue
     }
-    const nowMs = Date.now()
-    silentMs = entry?.revision === seenRevision ? silentMs + Math.min(nowMs - seenMs, lookMaxMs) : 0
-    seenRevision = entry?.revision ?? -1
-    seenMs = nowMs
-    const holder = entry?.operation === 'PUT' ? entry.json<LeaseValue>() : undefined
-    if (!holder || holder.instance === options.instance || silentMs > options.leaseMs) {
-      const claimed = await tryClaim(bucket, worker, value, entry)
-      if (claimed !== undefined) return claimed
-    } else if (told !== nameOf(holder)) {
-      told = nameOf(holder)
-      options.onWaiting(told)
-    }
+    await pause(lookMs)
   }
   throw new PipelineError('WRITER_FENCED', `${worker}: stopped while waiting to become active`)
 }
