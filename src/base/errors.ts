@@ -9,7 +9,6 @@ export const errorCodes = [
   'DATA_DIR_IN_USE',
   'NATS_UNREACHABLE',
   'NATS_VERSION',
-  'STREAM_DRIFT',
   'STREAM_ROOM',
   'STREAM_REWOUND',
   'STREAM_GAP',

@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.ts'
 import { systemClock } from '../base/clock.ts'
 import { parseDecimal } from '../base/decimal.ts'
 import { Gate } from '../domain/gate.ts'
@@ -91,7 +90,6 @@ export async function startOmsMatcher(shared: Shared): Promise<Running> {
 export async function startPnlUpdater(shared: Shared): Promise<Running> {
   const { nats, settings, log, instruments } = shared
   const startingCash = parseDecimal(settings.STARTING_CASH)
-  const lookup = instrumentLookup(instruments)
   const redis =
     settings.REDIS_URL !== '' && settings.CACHE_ENABLED
       ? new RedisProjection(settings.REDIS_URL, log, () => pnl.projectAll())
@@ -99,11 +97,7 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
   const pnl = createPnlUpdater({
     portfolio: new Portfolio(startingCash ? { startingCash } : {}),
     decode: shared.decodeExecution,
-    instrument: (symbol) => {
-      const instrument = lookup(symbol)
-      assert(instrument, `EXECUTIONS names ${symbol}, which config/instruments.json does not know`)
-      return instrument
-    },
+    instrument: instrumentLookup(instruments),
     projection: {
       positions: (records) => {
         for (const { account, symbol, json, asOf } of records) redis?.setPosition(account, symbol, json, asOf)
@@ -118,7 +112,7 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
   const marks = await followStream(nats, 'TICKS', 0, (message) => pnl.mark(message), shared.options.onFatal)
   return startLoop('pnl-updater', shared, {
     fold: pnl.fold,
-    onActive: () => pnl.projectAll(),
+    onActive: () => pnl.activated(),
     ...(redis ? { redis } : {}),
     onStop: async () => {
       await marks.stop()

@@ -140,9 +140,10 @@ export function viewOf(sequence: number, report: ExecutionReport): OrderView {
   }
 }
 
-/** Why a command was refused, in words: the reason, then its text. */
-export function errorMessageOf({ ordRejReason, text }: ExecutionReport): string {
-  return [ordRejReason, text].filter((part) => part !== undefined).join(': ')
+/** Why a command was refused, in words: the reason, then its text, which may begin with the reason itself. */
+export function errorMessageOf({ ordRejReason: reason, text }: ExecutionReport): string {
+  if (reason === undefined || text === undefined) return text ?? reason ?? ''
+  return text.startsWith(reason) ? text : `${reason}: ${text}`
 }
 
 export function statusOf({

@@ -106,16 +106,20 @@ export class Lookup {
       const deadlineMs = Date.now() + searchMs
       const views = new OrderViews(1)
       const { symbol } = stateOfStored(orderNumber, command)
-      const subject = executionsSubject(symbol, false)
       const sinceUs = Math.max(0, command.time.getTime() * 1_000 - clockSlackUs)
-      for await (const { sequence, data } of readSince(this.#nats, 'EXECUTIONS', subject, sinceUs)) {
-        const execution = decodeExecution(data)
-        const reports = execution.reports.filter((report) => report.orderId === orderId)
-        const [view] = views.apply(sequence, { ...execution, reports })
-        if (view && !isOpen(view)) return view
-        if (Date.now() > deadlineMs)
-          throw new DoorError('SYSTEM_UNAVAILABLE', `${orderId} ended too long ago to be found in time; see EXECUTIONS`)
-      }
+      // Its own reports are under its symbol, except for the end by a mass cancel that names no symbol.
+      for (const subject of [executionsSubject(symbol, false), executionsSubject(undefined, true)])
+        for await (const { sequence, data } of readSince(this.#nats, 'EXECUTIONS', subject, sinceUs)) {
+          const execution = decodeExecution(data)
+          const reports = execution.reports.filter((report) => report.orderId === orderId)
+          const [view] = views.apply(sequence, { ...execution, reports })
+          if (view && !isOpen(view)) return view
+          if (Date.now() > deadlineMs)
+            throw new DoorError(
+              'SYSTEM_UNAVAILABLE',
+              `${orderId} ended too long ago to be found in time; see EXECUTIONS`,
+            )
+        }
       return views.get(orderId)
     } finally {
       this.#searches -= 1

@@ -32,7 +32,6 @@ export const settingsSchema = Type.Object({
     default: '0',
     pattern: '^\\d+(\\.\\d{1,8})?$',
   }),
-  CONNECTION_POOL_SIZE: whole('keep-alive sockets of a process', 50, 1, 10_000),
   CACHE_ENABLED: flag('project positions and orders into Redis', true),
   LAG_DEGRADED_MS: whole('age of the oldest unanswered message from which a worker is degraded', 2_000, 1),
   LAG_UNHEALTHY_MS: whole('age of the oldest unanswered message from which a worker is unhealthy', 30_000, 1),

@@ -5,6 +5,7 @@
  * guarantees  each fill counts once; quantity, cash and fees sum to zero over all accounts
  * crash       EXECUTIONS is folded again from its start; what the watermark covers is not sent again
  */
+import { assert } from '../base/assert.ts'
 import { nearestUnits } from '../base/decimal.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { OrderViews, type OrderView } from '../domain/order-views.ts'
@@ -29,7 +30,8 @@ export interface Projection {
 export interface PnlUpdaterOptions {
   readonly portfolio: Portfolio
   readonly decode: (message: InputMessage) => ExecutionMessage
-  readonly instrument: (symbol: string) => Instrument
+  /** undefined for a symbol that the configuration does not know. */
+  readonly instrument: (symbol: string) => Instrument | undefined
   readonly projection: Projection
   /** How often positions follow the marks. */
   readonly markIntervalMs: number
@@ -40,6 +42,8 @@ export interface PnlUpdater {
   readonly fold: Fold
   /** A tick of TICKS. */
   mark(message: InputMessage): void
+  /** Recovery is over. */
+  activated(): void
   /** Everything the projection should hold, for when it has been lost. */
   projectAll(): void
 }
@@ -47,6 +51,8 @@ export interface PnlUpdater {
 export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   const { portfolio, projection } = options
   const orders = new OrderViews(endedOrdersMax)
+  /** Last price of each symbol in TICKS. */
+  const marks = new Map<string, number>()
   let asOf = 0
   let refreshedMs = 0
   /** Of the batches on their way, by the sequence of their watermark. */
@@ -96,6 +102,10 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
         for (const report of message.reports)
           if (report.execType === 'Trade') {
             const instrument = options.instrument(report.symbol ?? '')
+            assert(
+              instrument,
+              `EXECUTIONS names ${report.symbol ?? 'no symbol'}, which the configuration does not know`,
+            )
             portfolio.fill(fillOf(report, instrument), instrument)
           }
         asOf = sequence
@@ -129,18 +139,38 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
     },
   }
 
-  return {
+  const pnl: PnlUpdater = {
     fold,
     mark: ({ data }) => {
-      const tick = parseOwnJson(textFromUtf8(data)) as { symbol?: unknown; price?: unknown }
-      if (typeof tick.symbol !== 'string' || (typeof tick.price !== 'number' && typeof tick.price !== 'string')) return
-      const instrument = options.instrument(tick.symbol)
-      const ticks = nearestUnits(String(tick.price), instrument.tick)
-      if (ticks !== undefined && ticks > 0) portfolio.mark(tick.symbol, ticks)
+      const price = priceOf(data)
+      const instrument = price && options.instrument(price.symbol)
+      if (!instrument) return
+      const ticks = nearestUnits(price.price, instrument.tick)
+      if (ticks === undefined || ticks <= 0) return
+      marks.set(price.symbol, ticks)
+      portfolio.mark(price.symbol, ticks)
+    },
+    activated: () => {
+      // Ticks that came before their symbol's fills were folded again have marked nothing yet.
+      for (const [symbol, ticks] of marks) portfolio.mark(symbol, ticks)
+      pnl.projectAll()
     },
     projectAll: () => {
       for (const account of portfolio.accounts()) project(portfolio.positionsOf(account), asOf)
       projection.orders([...orders.open(), ...orders.ended()])
     },
+  }
+  return pnl
+}
+
+/** Anybody may publish ticks, so one that says no price is passed over; keeping it as a dead letter is the sink's work. */
+function priceOf(data: Uint8Array): { symbol: string; price: string } | undefined {
+  try {
+    const tick = parseOwnJson(textFromUtf8(data)) as { symbol?: unknown; price?: unknown } | null
+    if (typeof tick?.symbol !== 'string') return undefined
+    const { symbol, price } = tick
+    return typeof price === 'number' || typeof price === 'string' ? { symbol, price: String(price) } : undefined
+  } catch {
+    return undefined
   }
 }

@@ -4,7 +4,7 @@ import { parseSettings, settingsSchema } from '../../src/schemas/settings.ts'
 void t.test('P1.07 settings: defaults, and values from the environment by their type', (t) => {
   const defaults = parseSettings({})
   t.match(defaults, { BATCH_MAX: 10, BATCH_WAIT_MS: 10, ORDER_WAIT_MS: 5_000, NATS_URL: '', CACHE_ENABLED: true })
-  t.match(defaults, { CLORDID_MEMORY: 100_000, DAY_END_UTC: '24:00', CONNECTION_POOL_SIZE: 50, LOG_LEVEL: 'info' })
+  t.match(defaults, { CLORDID_MEMORY: 100_000, DAY_END_UTC: '24:00', ORDER_WAIT_MS: 5_000, LOG_LEVEL: 'info' })
   t.ok(Object.isFrozen(defaults))
   t.same(Object.keys(defaults).sort(), Object.keys(settingsSchema.properties).sort(), 'every setting has a default')
   const env = { BATCH_MAX: '1000', CACHE_ENABLED: 'false', LOG_LEVEL: 'debug', DAY_END_UTC: '17:30', BATCH_WAIT_MS: '' }
