@@ -29,7 +29,10 @@ export interface PipelineRow {
   /** POST /orders, one connection, one after the other. */
   readonly postP50Ms: number
   readonly postP99Ms: number
-  /** Resident memory of all processes, servers included, after the run at full speed. */
+  /** At 5,000 commands a second. */
+  readonly report5000P50Ms: number
+  readonly report5000P99Ms: number
+  /** Resident memory of all processes, servers included, at the end of that. */
   readonly stackRssMb: number
   readonly rssMb: Readonly<Record<string, number>>
   /** CPU of a core that the whole stack used at 1,000 commands a second, percent. */
@@ -37,6 +40,7 @@ export interface PipelineRow {
 }
 
 const openRate = 1_000
+const highRate = 5_000
 
 export async function pipelineBench(options: {
   layouts: readonly Layout[]
@@ -58,6 +62,7 @@ export async function pipelineBench(options: {
 
 interface Round {
   readonly open: LoadResult
+  readonly high: LoadResult
   readonly full: LoadResult
   readonly postMs: readonly number[]
   readonly rssMb: Readonly<Record<string, number>>
@@ -85,7 +90,7 @@ async function measure(layout: Layout, seed: number, options: { orders: number; 
     const open = await drive(stack, `o${seed}`, openRate * options.seconds, openRate)
     const cpuPercent = ((cpuSeconds(pids) - cpuBefore) / (performance.now() - startedMs)) * 100_000
     const postMs = await posts(stack.urls.gateway, 500)
-    const full = await drive(stack, `m${seed}`, options.orders, 'max')
+    const high = await drive(stack, `h${seed}`, highRate * options.seconds, highRate)
     const rssMb = Object.fromEntries(
       pids.map((pid) => [
         stack.processes
@@ -95,7 +100,8 @@ async function measure(layout: Layout, seed: number, options: { orders: number; 
         residentMb(pid),
       ]),
     )
-    return { open, full, postMs, rssMb, cpuPercent }
+    const full = await drive(stack, `m${seed}`, options.orders, 'max')
+    return { open, high, full, postMs, rssMb, cpuPercent }
   } finally {
     await stack.stop()
     rmSync(dataDir, { recursive: true, force: true })
@@ -172,6 +178,8 @@ function rowOf(layout: Layout, rounds: readonly Round[]): PipelineRow {
     positionP99Ms: middle(({ open }) => open.latencyMs.position.p99),
     postP50Ms: middle(({ postMs }) => percentile(postMs, 0.5)),
     postP99Ms: middle(({ postMs }) => percentile(postMs, 0.99)),
+    report5000P50Ms: middle(({ high }) => high.latencyMs.report.p50),
+    report5000P99Ms: middle(({ high }) => high.latencyMs.report.p99),
     stackRssMb: middle(({ rssMb }) => sum(rssMb)),
     rssMb: rounds[rounds.length - 1]?.rssMb ?? {},
     stackCpuPercent: middle(({ cpuPercent }) => cpuPercent),

@@ -1,15 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/errors.ts'
-import { addBenchCommand } from './bench.ts'
-import { addDemoCommand } from './demo.ts'
-import { addLagCommand } from './lag.ts'
-import { addOrderCommand } from './order.ts'
-import { addPositionsCommand } from './positions.ts'
-import { addStreamsCommand } from './streams.ts'
-import { addTailCommand } from './tail.ts'
-import { addUpCommand } from './up.ts'
-import { addWorkerCommand } from './worker.ts'
 
 /** Which errors mean that something else is missing or unreachable, and which that the call was wrong. */
 const exitCodeOf: Partial<Record<ErrorCode, number>> = {
@@ -25,21 +16,28 @@ const exitCodeOf: Partial<Record<ErrorCode, number>> = {
   PUBLISH_UNRESOLVED: exitCodes.unavailable,
 }
 
+/** A command loads only what it runs with; help loads them all. */
+const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  demo: async () => (await import('./demo.ts')).addDemoCommand,
+  up: async () => (await import('./up.ts')).addUpCommand,
+  worker: async () => (await import('./worker.ts')).addWorkerCommand,
+  streams: async () => (await import('./streams.ts')).addStreamsCommand,
+  order: async () => (await import('./order.ts')).addOrderCommand,
+  positions: async () => (await import('./positions.ts')).addPositionsCommand,
+  tail: async () => (await import('./tail.ts')).addTailCommand,
+  lag: async () => (await import('./lag.ts')).addLagCommand,
+  bench: async () => (await import('./bench.ts')).addBenchCommand,
+}
+
 const program = new Command('trade2026')
   .description('Event-driven order pipeline over NATS JetStream: every command answered exactly once.')
   .version('0.1.0')
   .showHelpAfterError('(`trade2026 --help` and `trade2026 <command> --help` say more)')
   .exitOverride()
 
-addBenchCommand(program)
-addDemoCommand(program)
-addUpCommand(program)
-addLagCommand(program)
-addOrderCommand(program)
-addPositionsCommand(program)
-addStreamsCommand(program)
-addTailCommand(program)
-addWorkerCommand(program)
+const named = process.argv[2] ?? ''
+for (const [name, load] of Object.entries(commands))
+  if (!Object.hasOwn(commands, named) || name === named) (await load())(program)
 
 try {
   await program.parseAsync()

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AckedPublisher } from '../runtime/acks.ts'
+import { seedLimits } from '../runtime/limits-bucket.ts'
 import { createLog } from '../runtime/log.ts'
 import { connectNats } from '../runtime/nats.ts'
 import { sharedDecoder } from '../runtime/shared-decoder.ts'
@@ -10,10 +11,7 @@ import { ensureStreams } from '../runtime/streams.ts'
 import { limitEntries, parseInstruments, parseLimits } from '../schemas/config-files.ts'
 import { decodeExecution } from '../schemas/execution.ts'
 import type { WorkerName } from '../subjects/contract.ts'
-import { seedLimits } from '../workers/risk-gate.ts'
 import type { Running, Shared, WorkerProcessOptions } from './shared.ts'
-import { startOmsMatcher, startPnlUpdater, startRiskGate, startTape } from './start-chain.ts'
-import { startGateway } from './start-gateway.ts'
 
 /**
  * Starts the given workers in this process.
@@ -59,17 +57,18 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
   throw failed.reason
 }
 
+/** Loads only what the worker needs: a door has no books and the chain has no door. */
 async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
+  if (name === 'gateway') return (await import('./start-gateway.ts')).startGateway(shared)
+  const chain = await import('./start-chain.ts')
   switch (name) {
     case 'risk-gate':
-      return startRiskGate(shared)
+      return chain.startRiskGate(shared)
     case 'oms-matcher':
-      return startOmsMatcher(shared)
+      return chain.startOmsMatcher(shared)
     case 'pnl-updater':
-      return startPnlUpdater(shared)
+      return chain.startPnlUpdater(shared)
     case 'tape':
-      return startTape(shared)
-    case 'gateway':
-      return startGateway(shared)
+      return chain.startTape(shared)
   }
 }

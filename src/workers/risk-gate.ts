@@ -6,24 +6,17 @@
  * crash       its own decisions are read back from RISK, each after the EXECUTIONS it had seen; none is taken again
  */
 import type { Clock } from '../base/clock.ts'
-import { textFromUtf8, utf8FromText } from '../base/json.ts'
+import { textFromUtf8 } from '../base/json.ts'
 import type { Gate } from '../domain/gate.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
-import type { LimitSet } from '../schemas/limits.ts'
 import type { RiskMessage, RiskRecord } from '../schemas/risk.ts'
+import type { LimitsChange } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { followStream, type InputMessage, readStream } from '../runtime/reader.ts'
 import type { DeadLetter } from '../runtime/side-writer.ts'
 import type { Fold } from '../runtime/worker-loop.ts'
 import { parseOrdersSubject, riskSubject } from '../subjects/names.ts'
-
-/** A changed entry of KV LIMITS. */
-export interface LimitsChange {
-  readonly revision: number
-  readonly key: string
-  readonly limits: LimitSet | null
-}
 
 export interface RiskGateOptions {
   readonly gate: Gate
@@ -114,43 +107,4 @@ async function recoverGate({ gate, nats, decode }: RiskGateOptions, lastSequence
   } finally {
     await executions.return(undefined)
   }
-}
-
-/** Watches KV LIMITS; changes are handed out in order of revision. */
-export async function watchLimits(
-  nats: Nats,
-  onProblem: (key: string) => void,
-  parse: (text: string) => LimitSet | undefined,
-): Promise<{ take: () => readonly LimitsChange[]; stop: () => void }> {
-  const bucket = await nats.kvm.open('LIMITS')
-  const watch = await bucket.watch()
-  let changes: LimitsChange[] = []
-  void (async () => {
-    for await (const entry of watch) {
-      const limits = entry.operation === 'PUT' ? parse(entry.string()) : null
-      if (limits === undefined) onProblem(entry.key)
-      else changes.push({ revision: entry.revision, key: entry.key, limits })
-    }
-  })()
-  return {
-    take: () => {
-      if (changes.length === 0) return changes
-      const taken = changes.sort((a, b) => a.revision - b.revision)
-      changes = []
-      return taken
-    },
-    stop: () => watch.stop(),
-  }
-}
-
-/** Writes the configured limits into an empty bucket; one that was ever written to is the operator's. */
-export async function seedLimits(
-  nats: Nats,
-  entries: Iterable<readonly [key: string, limits: LimitSet]>,
-): Promise<void> {
-  const bucket = await nats.kvm.open('LIMITS')
-  const { streamInfo } = await bucket.status()
-  if (streamInfo.state.last_seq > 0) return
-  for (const [key, limits] of entries)
-    await bucket.create(key, utf8FromText(JSON.stringify(limits))).catch(() => undefined)
 }
