@@ -54,11 +54,8 @@ export interface Stack {
 
 const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
 const startTimeoutMs = 30_000
-/**
- * V8 lets garbage pile up while memory is free: by default the chain takes 450 MB at full speed, with these 240 MB, and
- * a tenth more CPU (docs/adr/0007).
- */
-const memoryFlags = ['--max-semi-space-size=8', '--heap-growing-percent=20']
+/** V8 lets garbage pile up while memory is free; these bound it (docs/adr/0007-memory.md). */
+const memoryFlags = ['--max-semi-space-size=8', '--heap-growing-percent=50']
 const workerGraceMs = 2_800
 const serverGraceMs = 1_500
 

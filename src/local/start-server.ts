@@ -34,7 +34,7 @@ const quotedLines = 10
  */
 export async function startServer(
   component: Component,
-  options: StartOptions & { args: string[]; isReady: () => Promise<boolean> },
+  options: StartOptions & { args: string[]; env?: NodeJS.ProcessEnv; isReady: () => Promise<boolean> },
 ): Promise<Supervised> {
   const { dataDir } = options
   const { path: command } = await findServer(component, {
@@ -49,6 +49,7 @@ export async function startServer(
   const server = supervise({
     command,
     args: options.args,
+    env: { ...options.env, ...process.env },
     logFile,
     onSpawn: ({ pid }) => {
       if (pid !== undefined) recordChild(dataDir, component.name, pid)
