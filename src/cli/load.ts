@@ -158,7 +158,7 @@ export class Load {
   }
 
   async #send(publisher: CommandPublisher, { kind, body }: FlowCommand, startedMs: number): Promise<void> {
-    const ack = await publisher.publish(kind, utf8FromText(body), undefined, Date.now() + retryMs)
+    const ack = await publisher.publish({ kind, body: utf8FromText(body), isPatient: true }, Date.now() + retryMs)
     this.#acked += 1
     if (ack.outcome !== 'stored') {
       this.#refused += 1

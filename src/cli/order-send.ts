@@ -1,14 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import { exitCodes, PipelineError } from '../base/errors.ts'
 import { utf8FromText } from '../base/json.ts'
 import { AckedPublisher, messageTooLarge, type PubAck } from '../runtime/acks.ts'
-import { publishOnce } from '../runtime/command-sender.ts'
+import { CommandPublisher } from '../runtime/command-publisher.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { tailStream } from '../runtime/tail.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import { decodeExecution, type ExecutionMessage, type ExecutionReport, orderIdOf } from '../schemas/execution.ts'
 import type { CommandKind } from '../schemas/risk.ts'
-import { ordersSubject } from '../subjects/names.ts'
 import { type NatsOption, withNats } from './connect.ts'
 import { describeRefusal, describeReport } from './describe.ts'
 import { exactJson, printJson, printLine, say } from './output.ts'
@@ -36,7 +34,11 @@ export async function sendCommand(kind: CommandKind, body: CommandBody, options:
     const deadlineMs = Date.now() + timeoutMs
     const { last_seq: before } = (await nats.jsm.streams.info('EXECUTIONS')).state
     const account = typeof body['account'] === 'string' ? body['account'] : undefined
-    const sequence = await publish(nats, ordersSubject(kind, account), data, deadlineMs)
+    const sequence = await publish(
+      nats,
+      { kind, body: data, ...(account === undefined ? {} : { account }) },
+      deadlineMs,
+    )
     return { sequence, messages: await answerTo(nats, sequence, before, deadlineMs - Date.now()) }
   })
   const reports = messages?.flatMap((message) => decodeExecution(message).reports) ?? []
@@ -67,10 +69,14 @@ function conclude([first]: readonly ExecutionReport[], json: boolean): void {
 }
 
 /** @returns sequence in ORDERS */
-async function publish(nats: Nats, subject: string, body: Uint8Array, deadlineMs: number): Promise<number> {
+async function publish(
+  nats: Nats,
+  command: { readonly kind: CommandKind; readonly body: Uint8Array; readonly account?: string },
+  deadlineMs: number,
+): Promise<number> {
   const publisher = new AckedPublisher(nats.connection, Math.max(1, deadlineMs - Date.now()))
   try {
-    return sequenceOf(await publishOnce(nats, publisher, { subject, body, msgId: randomUUID() }, deadlineMs))
+    return sequenceOf(await new CommandPublisher(nats, publisher).publish(command, deadlineMs))
   } finally {
     publisher.close()
   }

@@ -101,7 +101,10 @@ export class GatewayCommands {
     const deadlineMs = Date.now() + settings.ORDER_WAIT_MS
     this.#inFlight += 1
     try {
-      const sequence = sequenceOf(await publisher.publish(command.kind, body, traceparent, deadlineMs), command)
+      const sequence = sequenceOf(
+        await publisher.publish({ kind: command.kind, body, traceparent }, deadlineMs),
+        command,
+      )
       const answer = await feed.answerOf(sequence, deadlineMs - Date.now())
       if (answer) {
         const latencyMs = performance.now() - startedMs

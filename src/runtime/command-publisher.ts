@@ -24,27 +24,36 @@ export class CommandPublisher {
   }
 
   /**
-   * @param body as the client wrote it
+   * @param command.body as the client wrote it
+   * @param command.account puts the account into the subject
+   * @param command.isPatient waits for a stream that does not answer instead of refusing at once
    * @returns `refused` only when it is certainly not stored; `unknown` when the server had not said by `deadlineMs`
    */
   async publish(
-    kind: CommandKind,
-    body: Uint8Array,
-    traceparent: string | undefined,
+    command: {
+      readonly kind: CommandKind
+      readonly body: Uint8Array
+      readonly account?: string
+      readonly traceparent?: string | undefined
+      readonly isPatient?: boolean
+    },
     deadlineMs: number,
   ): Promise<PubAck> {
+    const { kind, body, account, traceparent, isPatient = false } = command
+    const subject = ordersSubject(kind, account)
     const headers = createHeaders()
     headers.set('Nats-Msg-Id', `${this.#idPrefix}-${(this.#count += 1)}`)
     if (traceparent !== undefined) headers.set(headerNames.traceparent, traceparent)
     let isDoubtful = false
     for (;;) {
-      const ack = await before(deadlineMs, this.#publisher.request(ordersSubject(kind), body, headers))
+      const ack = await before(deadlineMs, this.#publisher.request(subject, body, headers))
       if (ack.outcome === 'stored') return ack
       // That no stream answers now says nothing about an earlier attempt.
-      if (ack.outcome === 'refused' && !(isDoubtful && ack.errCode === noResponders)) return ack
-      isDoubtful = true
+      const isWorthWaiting = ack.outcome === 'unknown' || (ack.errCode === noResponders && (isDoubtful || isPatient))
+      if (!isWorthWaiting) return ack
+      isDoubtful ||= ack.outcome === 'unknown'
       do {
-        if (Date.now() + retryMs >= deadlineMs) return { outcome: 'unknown' }
+        if (Date.now() + retryMs >= deadlineMs) return isDoubtful ? { outcome: 'unknown' } : ack
         await new Promise((resolve) => setTimeout(resolve, retryMs))
         // What is published now would wait in the client and be sent whenever the server is back.
       } while (!this.#nats.isConnected())

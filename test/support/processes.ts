@@ -1,14 +1,14 @@
 import { join } from 'node:path'
 import type { ChildProcess } from 'node:child_process'
 import type { Test } from 'tap'
+import { utf8FromText } from '../../src/base/json.ts'
 import { freePort } from '../../src/local/ports.ts'
 import { supervise, type Supervised } from '../../src/local/supervisor.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
-import { publishOnce } from '../../src/runtime/command-sender.ts'
+import { CommandPublisher } from '../../src/runtime/command-publisher.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
 import { orderFlow } from '../../src/cli/order-flow.ts'
 import type { WorkerName } from '../../src/subjects/contract.ts'
-import { ordersSubject } from '../../src/subjects/names.ts'
 import { tempDir, until } from './stack.ts'
 
 const mainFile = new URL('../../src/cli/main.ts', import.meta.url).pathname
@@ -70,6 +70,7 @@ export function startFlow(
   stop(): Promise<number>
 } {
   const publisher = new AckedPublisher(nats.connection, 1_000)
+  const sender = new CommandPublisher(nats, publisher)
   const commands = orderFlow(options.seed, `flow-${options.seed}`)
   const pending = new Set<Promise<void>>()
   const startedMs = Date.now()
@@ -77,16 +78,12 @@ export function startFlow(
   const send = () => {
     const due = Math.floor(((Date.now() - startedMs) * options.ratePerSecond) / 1_000)
     while (sent < due && pending.size < 1_000) {
-      const command = commands.next()
-      if (command.done) return
-      const { kind, account, body } = command.value
+      const next = commands.next()
+      if (next.done) return
+      const { kind, account, body } = next.value
       sent += 1
-      const one = publishOnce(
-        nats,
-        publisher,
-        { subject: ordersSubject(kind, account), body, msgId: `flow-${options.seed}-${sent}` },
-        Date.now() + 60_000,
-      ).then((ack) => {
+      const command = { kind, account, body: utf8FromText(body), isPatient: true }
+      const one = sender.publish(command, Date.now() + 60_000).then((ack) => {
         if (ack.outcome !== 'stored') t.fail(`a command was not stored: ${JSON.stringify(ack)}`)
         pending.delete(one)
       })
