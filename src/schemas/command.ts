@@ -1,5 +1,5 @@
 import { Ajv, type ErrorObject } from 'ajv'
-import { Type, type Static, type TSchema } from 'typebox'
+import type { JSONSchema } from 'json-schema-to-ts'
 import { usFromEpoch, usFromRfc3339 } from '../base/clock.ts'
 import { decimalTextOf, parseDecimal } from '../base/decimal.ts'
 import { messageOf } from '../base/errors.ts'
@@ -7,62 +7,58 @@ import { textFromUtf8 } from '../base/json.ts'
 import { ordTypes, sides, stpModes, timesInForce } from './enums.ts'
 import { orderNumberOf } from './execution.ts'
 import type { CommandEcho, CommandKind } from './risk.ts'
+import type { TypeOf } from './type-of.ts'
 
-const oneOf = <T extends string>(values: readonly T[]) => Type.Unsafe<T>({ type: 'string', enum: [...values] })
+const oneOf = <T extends string>(values: readonly T[]) => ({ type: 'string', enum: values }) as const
 
 export const accountPattern = '^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$'
 export const symbolPattern = '^[A-Z0-9][A-Z0-9_-]{0,19}$'
 
-const account = Type.String({ pattern: accountPattern })
-const symbol = Type.String({ pattern: symbolPattern })
-const clOrdId = Type.String({ minLength: 1, maxLength: 64 })
-const decimal = Type.Union([Type.Number(), Type.String()])
-const time = Type.Union([Type.Number(), Type.String()])
-const traceparent = Type.String({ maxLength: 128 })
+const account = { type: 'string', pattern: accountPattern } as const
+const symbol = { type: 'string', pattern: symbolPattern } as const
+const clOrdId = { type: 'string', minLength: 1, maxLength: 64 } as const
+const decimal = { anyOf: [{ type: 'number' }, { type: 'string' }] } as const
+const time = decimal
+const flag = { type: 'boolean' } as const
+const traceparent = { type: 'string', maxLength: 128 } as const
 
-const newOrderSchema = Type.Object({
-  clOrdId: Type.Optional(clOrdId),
-  account: Type.Optional(account),
-  symbol,
-  side: oneOf(sides),
-  ordType: oneOf(ordTypes),
-  quantity: decimal,
-  price: Type.Optional(decimal),
-  stopPrice: Type.Optional(decimal),
-  trailingOffset: Type.Optional(decimal),
-  timeInForce: Type.Optional(oneOf(timesInForce)),
-  expireAt: Type.Optional(time),
-  postOnly: Type.Optional(Type.Boolean()),
-  reduceOnly: Type.Optional(Type.Boolean()),
-  displayQuantity: Type.Optional(decimal),
-  stpMode: Type.Optional(oneOf(stpModes)),
-  traceparent: Type.Optional(traceparent),
-})
+const newOrderSchema = {
+  type: 'object',
+  properties: {
+    clOrdId,
+    account,
+    symbol,
+    side: oneOf(sides),
+    ordType: oneOf(ordTypes),
+    quantity: decimal,
+    price: decimal,
+    stopPrice: decimal,
+    trailingOffset: decimal,
+    timeInForce: oneOf(timesInForce),
+    expireAt: time,
+    postOnly: flag,
+    reduceOnly: flag,
+    displayQuantity: decimal,
+    stpMode: oneOf(stpModes),
+    traceparent,
+  },
+  required: ['symbol', 'side', 'ordType', 'quantity'],
+} as const
 
-const cancelSchema = Type.Object({
-  clOrdId: Type.Optional(clOrdId),
-  account: Type.Optional(account),
-  orderId: Type.Optional(Type.String()),
-  origClOrdId: Type.Optional(clOrdId),
-  traceparent: Type.Optional(traceparent),
-})
+const cancelSchema = {
+  type: 'object',
+  properties: { clOrdId, account, orderId: { type: 'string' }, origClOrdId: clOrdId, traceparent },
+} as const
 
-const replaceSchema = Type.Object({
-  ...cancelSchema.properties,
-  quantity: Type.Optional(decimal),
-  price: Type.Optional(decimal),
-  stopPrice: Type.Optional(decimal),
-  expireAt: Type.Optional(time),
-})
+const replaceSchema = {
+  type: 'object',
+  properties: { ...cancelSchema.properties, quantity: decimal, price: decimal, stopPrice: decimal, expireAt: time },
+} as const
 
-const massCancelSchema = Type.Object({
-  clOrdId: Type.Optional(clOrdId),
-  account: Type.Optional(account),
-  allAccounts: Type.Optional(Type.Boolean()),
-  symbol: Type.Optional(symbol),
-  side: Type.Optional(oneOf(sides)),
-  traceparent: Type.Optional(traceparent),
-})
+const massCancelSchema = {
+  type: 'object',
+  properties: { clOrdId, account, allAccounts: flag, symbol, side: oneOf(sides), traceparent },
+} as const
 
 /** JSON Schemas of the command bodies, by kind; the HTTP door publishes them. */
 export const commandSchemas = {
@@ -70,7 +66,7 @@ export const commandSchemas = {
   cancel: cancelSchema,
   replace: replaceSchema,
   mass_cancel: massCancelSchema,
-} as const satisfies Record<CommandKind, TSchema>
+} as const satisfies Record<CommandKind, JSONSchema>
 
 /** A decoded body: decimals are the text as written, `expireAt` is in µs, defaults are not filled in. */
 type Decoded<T> = {
@@ -78,10 +74,10 @@ type Decoded<T> = {
 }
 type DecimalField = 'quantity' | 'price' | 'stopPrice' | 'trailingOffset' | 'displayQuantity'
 
-export type NewOrder = Decoded<Static<typeof newOrderSchema>> & { readonly kind: 'new' }
-export type Cancel = Decoded<Static<typeof cancelSchema>> & { readonly kind: 'cancel' }
-export type Replace = Decoded<Static<typeof replaceSchema>> & { readonly kind: 'replace' }
-export type MassCancel = Decoded<Static<typeof massCancelSchema>> & { readonly kind: 'mass_cancel' }
+export type NewOrder = Decoded<TypeOf<typeof newOrderSchema>> & { readonly kind: 'new' }
+export type Cancel = Decoded<TypeOf<typeof cancelSchema>> & { readonly kind: 'cancel' }
+export type Replace = Decoded<TypeOf<typeof replaceSchema>> & { readonly kind: 'replace' }
+export type MassCancel = Decoded<TypeOf<typeof massCancelSchema>> & { readonly kind: 'mass_cancel' }
 export type Command = NewOrder | Cancel | Replace | MassCancel
 
 /** One field that is wrong, and what would be right. */

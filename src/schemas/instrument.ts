@@ -1,37 +1,43 @@
-import { Type, type Static } from 'typebox'
+import type { JSONSchema } from 'json-schema-to-ts'
 import { assert } from '../base/assert.ts'
 import { parseDecimal, parseUnit, unitsFromText, type Unit } from '../base/decimal.ts'
+import type { TypeOf } from './type-of.ts'
 
-const decimal = Type.String({ pattern: '^\\d+(\\.\\d+)?$' })
+const decimal = { type: 'string', pattern: '^\\d+(\\.\\d+)?$' } as const
 
 /** One entry of config/instruments.json; decimals are text. Keys that an entry leaves out come from `default`. */
-export const instrumentConfigSchema = Type.Object(
-  {
-    tick: Type.Optional(decimal),
-    lot: Type.Optional(decimal),
-    quoteScale: Type.Optional(Type.Integer({ minimum: 0, maximum: 12 })),
-    makerFeeRate: Type.Optional(decimal),
-    takerFeeRate: Type.Optional(decimal),
-    collarBps: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
-    referencePrice: Type.Optional(decimal),
+export const instrumentConfigSchema = {
+  type: 'object',
+  properties: {
+    tick: decimal,
+    lot: decimal,
+    quoteScale: { type: 'integer', minimum: 0, maximum: 12 },
+    makerFeeRate: decimal,
+    takerFeeRate: decimal,
+    collarBps: { type: 'integer', minimum: 1, maximum: 10_000 },
+    referencePrice: decimal,
   },
-  { additionalProperties: false },
-)
+  additionalProperties: false,
+} as const satisfies JSONSchema
 
 /** config/instruments.json. With `strict`, a symbol without an entry is `SYMBOL_UNKNOWN`; else it uses `default`. */
-export const instrumentsConfigSchema = Type.Object(
-  {
-    strict: Type.Optional(Type.Boolean()),
+export const instrumentsConfigSchema = {
+  type: 'object',
+  properties: {
+    strict: { type: 'boolean' },
     default: instrumentConfigSchema,
-    instruments: Type.Record(Type.String({ pattern: '^[A-Z0-9][A-Z0-9_-]{0,19}$' }), instrumentConfigSchema, {
+    instruments: {
+      type: 'object',
+      patternProperties: { '^[A-Z0-9][A-Z0-9_-]{0,19}$': instrumentConfigSchema },
       additionalProperties: false,
-    }),
+    },
   },
-  { additionalProperties: false },
-)
+  required: ['default', 'instruments'],
+  additionalProperties: false,
+} as const satisfies JSONSchema
 
-export type InstrumentConfig = Static<typeof instrumentConfigSchema>
-export type InstrumentsConfig = Static<typeof instrumentsConfigSchema>
+export type InstrumentConfig = TypeOf<typeof instrumentConfigSchema>
+export type InstrumentsConfig = TypeOf<typeof instrumentsConfigSchema>
 
 /** The complete definition of a symbol, as RISK records it; decimals are text. */
 export type InstrumentDefinition = Required<Omit<InstrumentConfig, 'referencePrice'>> & {

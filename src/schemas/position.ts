@@ -1,53 +1,81 @@
-import { Type, type Static } from 'typebox'
+import type { JSONSchema } from 'json-schema-to-ts'
 import { decimalTextOf, divideHalfEven, pow10, textFromUnits, type Exact, type Unit } from '../base/decimal.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { accountPattern, symbolPattern } from './command.ts'
 import { averagePriceText } from './execution.ts'
 import type { Instrument } from './instrument.ts'
+import type { TypeOf } from './type-of.ts'
 
 /** A number token on the wire; one of more than 15 digits is decoded as its text (`parseOwnJson`). */
-const decimalAs = (description: string) => Type.Union([Type.Number(), Type.String()], { description })
+const decimalAs = (description: string) => ({ anyOf: [{ type: 'number' }, { type: 'string' }], description }) as const
 const decimal = decimalAs('in quote currency')
-const asOf = Type.Integer({ minimum: 0, description: 'EXECUTIONS sequence up to which the record is folded' })
-const account = Type.String({ pattern: `${accountPattern}|^_venue$` })
+const count = { type: 'integer', minimum: 0 } as const
+const asOf = { ...count, description: 'EXECUTIONS sequence up to which the record is folded' } as const
 
 /** One account's position in one symbol: `positions.<account>.<symbol>`, Redis and GET carry the same JSON. */
-export const positionSchema = Type.Object({
-  account: Type.String({ pattern: accountPattern }),
-  symbol: Type.String({ pattern: symbolPattern }),
-  quantity: decimalAs('signed, short below zero'),
-  avgPx: Type.Optional(decimalAs('absent when flat')),
-  realizedPnl: decimalAs('before fees'),
-  unrealizedPnl: Type.Optional(decimalAs('absent without a mark')),
-  fees: decimal,
-  asOf,
-})
+export const positionSchema = {
+  type: 'object',
+  properties: {
+    account: { type: 'string', pattern: accountPattern },
+    symbol: { type: 'string', pattern: symbolPattern },
+    quantity: decimalAs('signed, short below zero'),
+    avgPx: decimalAs('absent when flat'),
+    realizedPnl: decimalAs('before fees'),
+    unrealizedPnl: decimalAs('absent without a mark'),
+    fees: decimal,
+    asOf,
+  },
+  required: ['account', 'symbol', 'quantity', 'realizedPnl', 'fees', 'asOf'],
+} as const satisfies JSONSchema
 
 /** Sums over one account: `positions.<account>`. All quote currencies count as one. */
-export const accountPositionSchema = Type.Object({
-  account,
-  realizedPnl: decimal,
-  unrealizedPnl: decimal,
-  fees: decimal,
-  cash: decimalAs('Σ of what fills paid and cost, without startingCash'),
-  equity: decimalAs('startingCash + realised − fees + unrealised'),
-  highWaterMark: decimal,
-  drawdown: decimalAs('highWaterMark − equity'),
-  drawdownPercent: Type.Optional(decimalAs('of highWaterMark; only with startingCash > 0')),
-  openPositions: Type.Integer({ minimum: 0 }),
-  asOf,
-})
+export const accountPositionSchema = {
+  type: 'object',
+  properties: {
+    account: { type: 'string', pattern: `${accountPattern}|^_venue$` },
+    realizedPnl: decimal,
+    unrealizedPnl: decimal,
+    fees: decimal,
+    cash: decimalAs('Σ of what fills paid and cost, without startingCash'),
+    equity: decimalAs('startingCash + realised − fees + unrealised'),
+    highWaterMark: decimal,
+    drawdown: decimalAs('highWaterMark − equity'),
+    drawdownPercent: decimalAs('of highWaterMark; only with startingCash > 0'),
+    openPositions: count,
+    asOf,
+  },
+  required: [
+    'account',
+    'realizedPnl',
+    'unrealizedPnl',
+    'fees',
+    'cash',
+    'equity',
+    'highWaterMark',
+    'drawdown',
+    'openPositions',
+    'asOf',
+  ],
+} as const satisfies JSONSchema
 
 /** `positions._watermark`: everything up to this EXECUTIONS sequence is in POSITIONS. */
-export const watermarkSchema = Type.Object({ executionsSeq: Type.Integer({ minimum: 0 }) })
+export const watermarkSchema = {
+  type: 'object',
+  properties: { executionsSeq: count },
+  required: ['executionsSeq'],
+} as const satisfies JSONSchema
 
 /** `positions._epoch`: with this a writer takes over. */
-export const positionEpochSchema = Type.Object({ epoch: Type.Integer({ minimum: 0 }) })
+export const positionEpochSchema = {
+  type: 'object',
+  properties: { epoch: count },
+  required: ['epoch'],
+} as const satisfies JSONSchema
 
-export type PositionRecord = Static<typeof positionSchema>
-export type AccountPositionRecord = Static<typeof accountPositionSchema>
-export type WatermarkRecord = Static<typeof watermarkSchema>
-export type PositionEpochRecord = Static<typeof positionEpochSchema>
+export type PositionRecord = TypeOf<typeof positionSchema>
+export type AccountPositionRecord = TypeOf<typeof accountPositionSchema>
+export type WatermarkRecord = TypeOf<typeof watermarkSchema>
+export type PositionEpochRecord = TypeOf<typeof positionEpochSchema>
 
 /** A position as the fold computes it. */
 export interface PositionState {

@@ -1,53 +1,57 @@
 import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import type { JSONSchema } from 'json-schema-to-ts'
+import type { TypeOf } from './type-of.ts'
 
 const whole = (description: string, fallback: number, minimum = 0, maximum = 1e9) =>
-  Type.Integer({ description, default: fallback, minimum, maximum })
-const flag = (description: string, fallback: boolean) => Type.Boolean({ description, default: fallback })
+  ({ type: 'integer', description, default: fallback, minimum, maximum }) as const
+const flag = (description: string, fallback: boolean) => ({ type: 'boolean', description, default: fallback }) as const
+const text = (description: string, fallback: string) => ({ type: 'string', description, default: fallback }) as const
 
 /**
  * Every setting, by its environment variable (contract, section 4). Units are part of the name, or stated.
- * Settings of parts that do not exist yet are not here.
+ * Each has a default, so none is required. Settings of parts that do not exist yet are not here.
  */
-export const settingsSchema = Type.Object({
-  NATS_URL: Type.String({ description: 'NATS server to use; when set, none is started', default: '' }),
-  REDIS_URL: Type.String({ description: 'Redis or Valkey to use; when set, none is started', default: '' }),
-  HTTP_HOST: Type.String({ description: 'address the HTTP doors listen on', default: '127.0.0.1' }),
-  LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
-    description: 'least level that is logged',
-    default: 'info',
-  }),
-  BATCH_MAX: whole('messages in a batch at most', 10, 1, 1_000),
-  BATCH_WAIT_MS: whole('time a batch stays open after its first message', 10, 0, 60_000),
-  ORDER_WAIT_MS: whole('how long a request waits for its stored report before it answers 202', 5_000, 1, 60_000),
-  HTTP_IN_FLIGHT_MAX: whole('commands that may wait for their reports at once; beyond it 429', 10_000, 1, 1e6),
-  DAY_END_UTC: Type.String({
-    description: 'time of day in UTC at which DAY orders expire, 00:01 to 24:00',
-    default: '24:00',
-    pattern: '^(?!00:00)(([01]\\d|2[0-3]):[0-5]\\d|24:00)$',
-  }),
-  CLORDID_MEMORY: whole('orders of an account whose clOrdIds are remembered after they end', 100_000, 0, 2_000_000),
-  STARTING_CASH: Type.String({
-    description: 'cash every account starts with, in quote currency',
-    default: '0',
-    pattern: '^\\d+(\\.\\d{1,8})?$',
-  }),
-  CACHE_ENABLED: flag('project positions and orders into Redis', true),
-  LAG_DEGRADED_MS: whole('age of the oldest unanswered message from which a worker is degraded', 2_000, 1),
-  LAG_UNHEALTHY_MS: whole('age of the oldest unanswered message from which a worker is unhealthy', 30_000, 1),
-  LEASE_MS: whole('silence of the active process after which a stand-by takes over', 2_000, 100, 60_000),
-  STREAMS_MAX_BYTES: whole('room of all streams together; 0: what the server and the disk allow', 0, 0, 2 ** 50),
-  STORAGE_REFUSE_PERCENT: whole('fill level of a stream of the chain at which new orders are refused', 85, 1, 95),
-})
+export const settingsSchema = {
+  type: 'object',
+  properties: {
+    NATS_URL: text('NATS server to use; when set, none is started', ''),
+    REDIS_URL: text('Redis or Valkey to use; when set, none is started', ''),
+    HTTP_HOST: text('address the HTTP doors listen on', '127.0.0.1'),
+    LOG_LEVEL: {
+      enum: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      description: 'least level that is logged',
+      default: 'info',
+    },
+    BATCH_MAX: whole('messages in a batch at most', 10, 1, 1_000),
+    BATCH_WAIT_MS: whole('time a batch stays open after its first message', 10, 0, 60_000),
+    ORDER_WAIT_MS: whole('how long a request waits for its stored report before it answers 202', 5_000, 1, 60_000),
+    HTTP_IN_FLIGHT_MAX: whole('commands that may wait for their reports at once; beyond it 429', 10_000, 1, 1e6),
+    DAY_END_UTC: {
+      ...text('time of day in UTC at which DAY orders expire, 00:01 to 24:00', '24:00'),
+      pattern: '^(?!00:00)(([01]\\d|2[0-3]):[0-5]\\d|24:00)$',
+    },
+    CLORDID_MEMORY: whole('orders of an account whose clOrdIds are remembered after they end', 100_000, 0, 2_000_000),
+    STARTING_CASH: {
+      ...text('cash every account starts with, in quote currency', '0'),
+      pattern: '^\\d+(\\.\\d{1,8})?$',
+    },
+    CACHE_ENABLED: flag('project positions and orders into Redis', true),
+    LAG_DEGRADED_MS: whole('age of the oldest unanswered message from which a worker is degraded', 2_000, 1),
+    LAG_UNHEALTHY_MS: whole('age of the oldest unanswered message from which a worker is unhealthy', 30_000, 1),
+    LEASE_MS: whole('silence of the active process after which a stand-by takes over', 2_000, 100, 60_000),
+    STREAMS_MAX_BYTES: whole('room of all streams together; 0: what the server and the disk allow', 0, 0, 2 ** 50),
+    STORAGE_REFUSE_PERCENT: whole('fill level of a stream of the chain at which new orders are refused', 85, 1, 95),
+  },
+} as const satisfies JSONSchema
 
-export type Settings = Readonly<Static<typeof settingsSchema>>
+export type Settings = Readonly<TypeOf<typeof settingsSchema>>
 
 export interface SettingProblem {
   readonly name: string
   readonly problem: string
 }
 
-const validate = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: true }).compile(settingsSchema)
+const validate = new Ajv({ allErrors: true, useDefaults: true, coerceTypes: true }).compile<Settings>(settingsSchema)
 
 /** Reads the settings from an environment. All bad ones are reported at once; values are never repeated. */
 export function parseSettings(env: Readonly<Record<string, string | undefined>>): Settings | SettingProblem[] {

@@ -34,16 +34,19 @@ interface Import {
   readonly from: string
   /** undefined where the text does not say what is imported. */
   readonly specifier: string | undefined
+  /** Gone at run time. */
+  readonly typeOnly: boolean
 }
 
 /** Everything a file imports or exports from: types, dynamic imports and `require` included. */
 export function importsOf(path: string, text: string): Import[] {
   const imports: Import[] = []
-  const add = (node: ts.Node | undefined) =>
-    imports.push({ from: path, specifier: node && ts.isStringLiteralLike(node) ? node.text : undefined })
+  const add = (node: ts.Node | undefined, typeOnly = false) =>
+    imports.push({ from: path, specifier: node && ts.isStringLiteralLike(node) ? node.text : undefined, typeOnly })
   const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier)
-    else if (ts.isExportDeclaration(node) && node.moduleSpecifier) add(node.moduleSpecifier)
+    if (ts.isImportDeclaration(node))
+      add(node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword)
+    else if (ts.isExportDeclaration(node) && node.moduleSpecifier) add(node.moduleSpecifier, node.isTypeOnly)
     else if (ts.isExternalModuleReference(node)) add(node.expression)
     else if (ts.isImportTypeNode(node)) add(ts.isLiteralTypeNode(node.argument) ? node.argument.literal : undefined)
     else if (ts.isCallExpression(node) && isImportCall(node.expression)) add(node.arguments[0])
@@ -79,11 +82,16 @@ function packageFamily(specifier: string): string {
 /**
  * What breaks the layout, one line each, in the order of the sources.
  * @param dependencies of package.json; what src/ imports must be among them
+ * @param devDependencies of package.json; what src/ imports only types from may be among them
  */
-export function violationsOf(sources: Sources, dependencies: readonly string[]): string[] {
+export function violationsOf(
+  sources: Sources,
+  dependencies: readonly string[],
+  devDependencies: readonly string[],
+): string[] {
   const violations: string[] = []
   const importers = new Map<string, Set<string>>()
-  for (const { from, specifier } of [...sources].flatMap(([path, text]) => importsOf(path, text))) {
+  for (const { from, specifier, typeOnly } of [...sources].flatMap(([path, text]) => importsOf(path, text))) {
     const [, folder = '', ...rest] = from.split('/')
     const allowed = rest.length === 0 ? undefined : allowedFolders[folder]
     if (allowed === undefined) violations.push(`${from}: the layout has no such place`)
@@ -106,7 +114,8 @@ export function violationsOf(sources: Sources, dependencies: readonly string[]):
         if (!specifier.startsWith('node:')) violations.push(`${from}: imports ${specifier} without node:`)
         continue
       }
-      if (!dependencies.some((name) => specifier === name || specifier.startsWith(`${name}/`)))
+      const installed = typeOnly ? [...dependencies, ...devDependencies] : dependencies
+      if (!installed.some((name) => specifier === name || specifier.startsWith(`${name}/`)))
         violations.push(`${from}: ${specifier} is not among the dependencies`)
       const family = packageFamily(specifier)
       importers.set(family, (importers.get(family) ?? new Set()).add(folder))
