@@ -49,6 +49,7 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
   )
   const { fold, stop } = createRiskGate({
     gate,
+    batchMax: settings.BATCH_MAX,
     decode: shared.decodeExecution,
     nats,
     clock: systemClock,

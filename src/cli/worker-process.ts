@@ -22,6 +22,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
   const { settings, workers } = options
   const log = createLog(workers.join('+'), settings.LOG_LEVEL)
   const nats = await connectNats(settings.NATS_URL, workers.join('+'))
+  nats.onGivenUp(options.onFatal)
   const drifts = await ensureStreams(nats, settings.STREAMS_MAX_BYTES, options.storeDir)
   for (const drift of drifts) log.warn(drift, 'a stream differs from the contract; see `trade2026 streams`')
   const configDir = options.configDir ?? fileURLToPath(new URL('../../config', import.meta.url))
@@ -44,7 +45,6 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
 
   const running: Running[] = []
   const stop = async () => {
-    // The last of the chain first: what the earlier ones still publish stays in the streams.
     await Promise.all(running.map((worker) => worker.stop()))
     shared.publisher.close()
     monitor.stop()

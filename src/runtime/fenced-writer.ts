@@ -6,7 +6,7 @@ import { headerNames } from '../subjects/names.ts'
 import { type AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
-import type { Position } from './position.ts'
+import { type Position, storedMessage } from './position.ts'
 
 /** One message of a single-writer stream. */
 export interface Output {
@@ -204,20 +204,30 @@ export class FencedWriter {
     this.#send()
   }
 
-  /** Confirms what is stored. @returns false when the server could not say */
+  /**
+   * Confirms what is stored, by the stream's last message alone: if it is ours, so is everything before it, because each
+   * message was stored only as the successor of the one it names. (Those before it may be gone already: POSITIONS keeps
+   * the latest of each subject.)
+   * @returns false when the server could not say
+   */
   async #readBack(): Promise<boolean> {
-    let lastSequence: number
+    const { jsm } = this.#nats
     try {
-      lastSequence = await lastSequenceOf(this.#nats.jsm, this.#stream)
+      const lastSequence = await lastSequenceOf(jsm, this.#stream)
+      const last =
+        lastSequence > this.#storedSequence && (await storedMessage(jsm, this.#stream, { seq: lastSequence }))
+      if (last === false) return true
+      const isOurs =
+        last?.header.get('Nats-Msg-Id') === `${this.#writerId}-${lastSequence}` &&
+        lastSequence - this.#storedSequence <= this.pending
+      if (!isOurs)
+        throw new PipelineError(
+          'WRITER_FENCED',
+          `${this.#stream} holds a message at ${lastSequence} that another process wrote: it has taken over`,
+        )
       while (this.#storedSequence < lastSequence) {
-        const next = this.#storedSequence + 1
-        const stored = await this.#nats.jsm.streams.getMessage(this.#stream, { seq: next })
         const entry = this.#queue[this.#head]
-        if (!entry || stored?.header.get('Nats-Msg-Id') !== `${this.#writerId}-${next}`)
-          throw new PipelineError(
-            'WRITER_FENCED',
-            `${this.#stream} holds a message at ${next} that another process wrote: it has taken over`,
-          )
+        assert(entry, 'the queue is shorter than its length')
         this.#stored(entry)
       }
     } catch (error) {

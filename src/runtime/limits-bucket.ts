@@ -16,6 +16,8 @@ export async function watchLimits(
   parse: (text: string) => LimitSet | undefined,
 ): Promise<{ take: () => readonly LimitsChange[]; stop: () => void }> {
   const bucket = await nats.kvm.open('LIMITS')
+  const initial = Promise.withResolvers<undefined>()
+  if ((await bucket.status()).values === 0) initial.resolve(undefined)
   const watch = await bucket.watch()
   let changes: LimitsChange[] = []
   void (async () => {
@@ -23,8 +25,11 @@ export async function watchLimits(
       const limits = entry.operation === 'PUT' ? parse(entry.string()) : null
       if (limits === undefined) onProblem(entry.key)
       else changes.push({ revision: entry.revision, key: entry.key, limits })
+      if (entry.delta === 0) initial.resolve(undefined)
     }
   })()
+  // What is in force now is known before the first command is decided.
+  await initial.promise
   return {
     take: () => {
       if (changes.length === 0) return changes

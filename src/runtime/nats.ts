@@ -18,6 +18,8 @@ export interface Nats {
   /** Resolves when the connection is back (at once when it is there). */
   whenConnected(): Promise<void>
   close(): Promise<void>
+  /** Called when the client has given up for good, e.g. because its password is refused. */
+  onGivenUp(callback: (error: Error) => void): void
 }
 
 /** What stands in a URL for whom to connect as; the client takes it apart from the address only. */
@@ -87,6 +89,7 @@ export async function connectNats(address: string, name: string): Promise<Nats> 
       }
     }
   })()
+  let isClosing = false
   return {
     connection,
     js,
@@ -95,7 +98,15 @@ export async function connectNats(address: string, name: string): Promise<Nats> 
     isConnected: () => connected && !connection.isClosed(),
     whenConnected: () => (connected ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
     close: async () => {
+      isClosing = true
       if (!connection.isClosed()) await connection.close()
+    },
+    onGivenUp: (callback) => {
+      void connection.closed().then((error) => {
+        if (isClosing) return
+        const why = error ? error.message : 'the connection is closed'
+        callback(new PipelineError('NATS_UNREACHABLE', `the connection to NATS was given up: ${why}`))
+      })
     },
   }
 }

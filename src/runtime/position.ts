@@ -1,5 +1,4 @@
-import type { JetStreamManager, MsgRequest } from '@nats-io/jetstream'
-import { JetStreamApiError } from '@nats-io/jetstream'
+import type { JetStreamManager, MsgRequest, StoredMsg } from '@nats-io/jetstream'
 import { headerNames } from '../subjects/names.ts'
 
 /** How far a worker is, as the headers of its last output say. */
@@ -26,14 +25,8 @@ function partNumber(part: string | undefined): number {
 }
 
 /** Reads one message from the leader. @returns null when there is none */
-export async function storedMessage(jsm: JetStreamManager, stream: string, query: MsgRequest) {
-  try {
-    return await jsm.streams.getMessage(stream, query)
-  } catch (error) {
-    // 10037: no message found.
-    if (error instanceof JetStreamApiError && error.code === 10037) return null
-    throw error
-  }
+export function storedMessage(jsm: JetStreamManager, stream: string, query: MsgRequest): Promise<StoredMsg | null> {
+  return jsm.streams.getMessage(stream, query)
 }
 
 /** Position in the headers of a stored output. */

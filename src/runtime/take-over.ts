@@ -52,12 +52,20 @@ export async function takeOver(
   }
 }
 
-/** The position of a worker without a stream of its own: in its last output among those of others. */
-export async function readPosition(nats: Nats, { writes, positionSubject }: WorkerSpec): Promise<Position> {
+/**
+ * The position of a worker without a stream of its own: in its last output among those of others. Anybody may publish
+ * there, so a position that cannot be counts as none, and the worker starts over.
+ */
+export async function readPosition(
+  nats: Nats,
+  { writes, positionSubject }: WorkerSpec,
+  inputLastSequence: number,
+): Promise<Position> {
   let position = positionZero
   for (const stream of positionSubject === undefined ? [] : writes) {
     const last = await storedMessage(nats.jsm, stream, { last_by_subj: positionSubject ?? '' })
-    if (last) position = positionOf(last.header)
+    const found = last ? positionOf(last.header) : positionZero
+    if (Number.isSafeInteger(found.inSeq) && found.inSeq <= inputLastSequence) position = found
   }
   return position
 }

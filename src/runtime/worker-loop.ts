@@ -107,6 +107,7 @@ export class WorkerLoop {
   /** Arrived and not folded yet, in order; from `#taken` on. */
   #waiting: Delivery[] = []
   #taken = 0
+  #isPumping = false
   #folded = 0
   readonly #inFlight: Batch[] = []
   #batchTimer: NodeJS.Timeout | undefined
@@ -186,9 +187,12 @@ export class WorkerLoop {
       onLost: this.#onFatal,
     })
     this.#phase = 'recovering'
+    const { signal } = this.#abort
+    signal.throwIfAborted()
     if (output) await this.#takeOver(output)
-    else this.#stored = await readPosition(this.#nats, this.#spec)
     const inputInfo = (await this.#nats.jsm.streams.info(input)).state
+    if (!output) this.#stored = await readPosition(this.#nats, this.#spec, inputInfo.last_seq)
+    signal.throwIfAborted()
     if (inputInfo.last_seq < this.#stored.inSeq)
       throw new PipelineError(
         'STREAM_REWOUND',
@@ -200,6 +204,7 @@ export class WorkerLoop {
       await this.#fold.recover(this.#stored, this.#writer.storedSequence)
       fromSequence = this.#stored.inSeq + 1
     } else if (!output) fromSequence = Math.max(fromSequence, this.#stored.inSeq + 1 - rereadMessages)
+    signal.throwIfAborted()
     this.#folded = fromSequence - 1
     if (this.#folded >= this.#stored.inSeq) this.#activate()
     this.#intake = new Intake({
@@ -212,6 +217,7 @@ export class WorkerLoop {
       onFatal: this.#onFatal,
     })
     await this.#intake.start(fromSequence)
+    signal.throwIfAborted()
     this.#tickTimer = setInterval(() => this.#tick(), this.#tickMs)
     this.#log.info({ worker: name, position: this.#stored.inSeq, from: fromSequence }, 'active')
   }
@@ -248,12 +254,19 @@ export class WorkerLoop {
     this.#pump()
   }
 
-  /** Takes batches while there are messages and room for their outputs. */
+  /** Takes batches while there are messages and room for their outputs. A batch that settles at once comes back here. */
   #pump(): void {
+    if (this.#isPumping) return
+    this.#isPumping = true
+    this.#takeBatches()
+    this.#isPumping = false
+  }
+
+  #takeBatches(): void {
     const { BATCH_MAX: batchMax, BATCH_WAIT_MS: waitMs } = this.#settings
     for (;;) {
       const available = this.#waiting.length - this.#taken
-      if (available === 0 || !this.#hasRoom()) return
+      if (available === 0 || !this.#hasRoom() || this.#phase === 'stopped') return
       const last = this.#waiting[this.#waiting.length - 1]
       if (available < batchMax && last && last.input.pending > 0 && waitMs > 0) {
         this.#batchTimer ??= setTimeout(() => {
@@ -322,6 +335,8 @@ export class WorkerLoop {
       const last = messages[messages.length - 1]
       effects = this.#fold.handle(messages, last !== undefined && last.sequence < this.#stored.inSeq)
     } catch (error) {
+      // The batch stays unsettled: nothing of it is acknowledged.
+      if (batch) batch.waitingFor += 1
       this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
       return
     }
@@ -332,7 +347,9 @@ export class WorkerLoop {
       batch.waitingFor -= 1
       this.#settle()
     }
-    const fresh = batch ? outputs.filter(({ position }) => !isCovered(position, this.#stored)) : outputs
+    // A fold that recovers from its own outputs never makes one again.
+    const mayRepeat = batch !== undefined && this.#fold.recover === undefined
+    const fresh = mayRepeat ? outputs.filter(({ position }) => !isCovered(position, this.#stored)) : outputs
     if (batch) batch.waitingFor += fresh.length + deadLetters.length + atLeastOnce.length
     const { name, input } = this.#spec
     const letters = deadLetters.map((letter) => {

@@ -14,12 +14,15 @@ import type { RiskMessage, RiskRecord } from '../schemas/risk.ts'
 import type { LimitsChange } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { followStream, type InputMessage, readStream } from '../runtime/reader.ts'
+import type { Output } from '../runtime/fenced-writer.ts'
 import type { DeadLetter } from '../runtime/side-writer.ts'
 import type { Fold } from '../runtime/worker-loop.ts'
 import { parseOrdersSubject, riskSubject } from '../subjects/names.ts'
 
 export interface RiskGateOptions {
   readonly gate: Gate
+  /** Records in a message of RISK at most. */
+  readonly batchMax: number
   readonly decode: (message: InputMessage) => ExecutionMessage
   readonly nats: Nats
   readonly clock: Clock
@@ -35,43 +38,29 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
   let inSeq = 0
   let follower: { stop(): Promise<void> } | undefined
 
-  const decide = (message: InputMessage, records: RiskRecord[], deadLetters: DeadLetter[]) => {
-    const { kind, account } = parseOrdersSubject(message.subject)
-    const decoded = decodeCommand(kind, message.data, account, message.traceparent)
-    if (decoded.outcome === 'unreadable') deadLetters.push({ message, reason: `INVALID_MESSAGE: ${decoded.problem}` })
-    records.push(...gate.expire(message.timeUs))
-    records.push(
-      gate.decide({
-        srcSeq: message.sequence,
-        timeUs: message.timeUs,
-        kind,
-        decoded,
-        storageFull: options.isStorageFull(),
-      }),
-    )
-  }
-
   const fold: Fold = {
     handle: (batch) => {
-      const records: RiskRecord[] = []
+      const decided: Decided[] = []
       const deadLetters: DeadLetter[] = []
+      const issue = (records: Iterable<RiskRecord>) => {
+        for (const record of records) decided.push({ record, inSeq })
+      }
       const nowUs = clock.nowMs() * 1_000
       for (const change of options.takeLimitsChanges())
-        if (change.revision > gate.limitsRevision) records.push(gate.changeLimits(change, nowUs))
+        if (change.revision > gate.limitsRevision) issue([gate.changeLimits(change, nowUs)])
       // With a backlog the commands' own times move the day on; only an idle gate goes by its clock.
-      if (batch.length === 0 && (gate.nextExpiryUs() ?? Infinity) <= nowUs) records.push(...gate.expire(nowUs))
-      for (const message of batch) decide(message, records, deadLetters)
-      inSeq = batch[batch.length - 1]?.sequence ?? inSeq
-      if (records.length === 0) return { outputs: [] }
-      const instruments = gate.takeNewInstruments()
-      const message: RiskMessage = {
-        executionsSeq: gate.executionsSeq,
-        limitsRevision: gate.limitsRevision,
-        ...(instruments.length === 0 ? {} : { instruments }),
-        records,
+      if (batch.length === 0 && (gate.nextExpiryUs() ?? Infinity) <= nowUs) issue(gate.expire(nowUs))
+      for (const message of batch) {
+        const { sequence: srcSeq, timeUs } = message
+        const { kind, account } = parseOrdersSubject(message.subject)
+        const command = decodeCommand(kind, message.data, account, message.traceparent)
+        if (command.outcome === 'unreadable')
+          deadLetters.push({ message, reason: `INVALID_MESSAGE: ${command.problem}` })
+        issue(gate.expire(timeUs))
+        inSeq = srcSeq
+        issue([gate.decide({ srcSeq, timeUs, kind, decoded: command, storageFull: options.isStorageFull() })])
       }
-      const output = { subject: riskSubject, body: JSON.stringify(message), position: { inSeq, inIndex: 0 } }
-      return { outputs: [output], deadLetters }
+      return { outputs: messagesOf(decided, gate, options.batchMax), deadLetters }
     },
 
     recover: async (position, ownLastSequence) => {
@@ -87,6 +76,47 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
     },
   }
   return { fold, stop: async () => follower?.stop() }
+}
+
+/** A record, and the last command in ORDERS that is decided with it. */
+interface Decided {
+  readonly record: RiskRecord
+  readonly inSeq: number
+}
+
+/** A message stays below the server's max_payload of 1 MiB. */
+const messageBytesMax = 900_000
+
+/**
+ * Messages of RISK for records in order. What the gate issued comes before the command it was due at, so that after a
+ * crash between two messages that command is read again.
+ */
+function messagesOf(decided: readonly Decided[], gate: Gate, batchMax: number): Output[] {
+  if (decided.length === 0) return []
+  const { executionsSeq, limitsRevision } = gate
+  const instruments = gate.takeNewInstruments()
+  const outputs: Output[] = []
+  let records: string[] = []
+  let bytes = 0
+  let position = { inSeq: 0, inIndex: 0 }
+  const close = () => {
+    const defined =
+      outputs.length > 0 || instruments.length === 0 ? '' : `"instruments":${JSON.stringify(instruments)},`
+    const head = `"executionsSeq":${executionsSeq},"limitsRevision":${limitsRevision}`
+    outputs.push({ subject: riskSubject, body: `{${head},${defined}"records":[${records.join(',')}]}`, position })
+    records = []
+    bytes = 0
+  }
+  for (const { record, inSeq } of decided) {
+    const json = JSON.stringify(record)
+    const size = Buffer.byteLength(json)
+    if (records.length === batchMax || (records.length > 0 && bytes + size > messageBytesMax)) close()
+    records.push(json)
+    bytes += size
+    position = { inSeq, inIndex: 0 }
+  }
+  close()
+  return outputs
 }
 
 /** Folds RISK up to `lastSequence`, each message after the EXECUTIONS that the gate had seen when it wrote it. */
