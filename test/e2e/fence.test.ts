@@ -40,7 +40,7 @@ for (const name of ['risk-gate', 'oms-matcher', 'pnl-updater'] as const satisfie
 
 void t.test('P1.19 nats-server killed with -9 and started again: nothing lost, nothing twice', async (t) => {
   const server = await startTestNats(t)
-  await startWorkerChild(t, server.url, chain)
+  const workers = await startWorkerChild(t, server.url, chain)
   const nats = await connectTestNats(t, server.url)
   const flow = startFlow(t, nats, { seed: 11, ratePerSecond: 600 })
   for (let round = 0; round < 3; round += 1) {
@@ -54,4 +54,5 @@ void t.test('P1.19 nats-server killed with -9 and started again: nothing lost, n
   const sent = await flow.stop()
   await settled(nats, 60_000)
   t.match(await audit(nats), { ...clean, commands: sent, answers: sent })
+  t.equal(workers.restarts(), 0, 'the workers live through it')
 })

@@ -189,6 +189,24 @@ void t.test('P1.08 answers that are lost', async (t) => {
     await allStored(t, direct, desk, 125)
   })
 
+  await t.test('P1.08 stored and overwritten already, where only the latest of a subject is kept', async (t) => {
+    const direct = await emptyStream(t, { max_msgs_per_subject: 1 })
+    const proxy = await startProxy(t, server.port)
+    const nats = await connectTestNats(t, proxy.url)
+    const desk = await takeOver(t, nats, { timeoutMs: 300 })
+    proxy.dropAnswers()
+    desk.write(20)
+    await until('the server to have them', async () => (await direct.jsm.streams.info(stream)).state.last_seq === 21)
+    proxy.cut()
+    proxy.open()
+    await until('all to be known as stored', () => desk.stored.length === 20)
+    t.same(desk.fatals, [], 'it is not taken for another writer')
+    t.same(
+      desk.stored,
+      Array.from({ length: 20 }, (_, index) => `${index + 2} ${index + 1}`),
+    )
+  })
+
   await t.test('P1.08 a connection that is cut again and again', async (t) => {
     const direct = await emptyStream(t)
     const proxy = await startProxy(t, server.port)
