@@ -65,6 +65,18 @@ export class ClOrdIds {
     account.size += 1
   }
 
+  /**
+   * Makes way for a record decided under a smaller memory, which gave the name of an ended order again. Its place in the
+   * windows stays taken.
+   */
+  yield(account: string, clOrdId: string): void {
+    const orderNumbers = this.#accounts.get(account)?.orderNumbers
+    const orderNumber = orderNumbers?.get(clOrdId)
+    if (!orderNumbers || orderNumber === undefined) return
+    assert(!this.#isOpen(orderNumber), `clOrdId of an open order named again: ${account} ${clOrdId}`)
+    orderNumbers.delete(clOrdId)
+  }
+
   /** Makes a name available again. Searches the account's window: for faults, which are rare. */
   free(accountName: string, clOrdId: string): void {
     const account = this.#accounts.get(accountName)
@@ -123,7 +135,7 @@ export class ClOrdIds {
     account.size -= 1
     this.#clOrdIds[at] = undefined
     this.#accountOf[at] = undefined
-    if (clOrdId === undefined) return
+    if (clOrdId === undefined || account.orderNumbers.get(clOrdId) !== orderNumber) return
     if (!this.#isOpen(orderNumber)) {
       account.orderNumbers.delete(clOrdId)
       return

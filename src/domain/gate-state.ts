@@ -107,7 +107,17 @@ export class GateState {
       message.records.length === 0 || message.executionsSeq === this.executionsSeq,
       `decided at EXECUTIONS ${message.executionsSeq}, replayed at ${this.executionsSeq}`,
     )
-    for (const record of message.records) this.apply(record)
+    for (const record of message.records) {
+      this.#yieldName(record)
+      this.apply(record)
+    }
+  }
+
+  /** A name that the configured memory still knows may have been forgotten, and given again, under a smaller one. */
+  #yieldName(record: RiskRecord): void {
+    if ((record.type !== 'new' && record.type !== 'replace') || record.clOrdId === undefined) return
+    const account = record.type === 'new' ? record.account : this.#order(record.target).exposure.account.name
+    this.clOrdIds.yield(account, record.clOrdId)
   }
 
   #assertSameUnits(instrument: Instrument): void {

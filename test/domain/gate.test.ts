@@ -814,6 +814,67 @@ void t.test('P1.20 names are forgotten by count, per account and venue, not whil
   t.end()
 })
 
+void t.test(
+  'P1.10 P1.08 a gate restarts with a larger clOrdId memory: names given again since are the later order',
+  (t) => {
+    const small = new Desk({ clOrdIdMemory: 2 })
+    const records: RiskRecord[] = []
+    const send = (kind: CommandKind, body: Body) => records.push(small.send(kind, body))
+    const named = (clOrdId: string) => send('new', { ...limit('BUY', 1, 100), account: 'a', clOrdId })
+    const closed = new Map<number, number>()
+    const close = (order: number) => {
+      small.end(order, 'Canceled')
+      closed.set(records.length, order)
+    }
+    for (const name of ['x', 'y', 'z', 'x']) {
+      named(name)
+      close(small.srcSeq)
+    }
+    named('open')
+    send('replace', { account: 'a', origClOrdId: 'open', price: 99, clOrdId: 'y' })
+    t.strictSame([...new Set(records.map(({ type }) => type))], ['new', 'replace'], 'all pass')
+
+    const announced = small.gate.takeNewInstruments()
+    const replayed = (clOrdIdMemory: number) => {
+      const desk = new Desk({ clOrdIdMemory })
+      let executionsSeq = 0
+      records.forEach((record, index) => {
+        desk.gate.replay({
+          executionsSeq,
+          limitsRevision: 0,
+          instruments: index === 0 ? announced : [],
+          records: [record],
+        })
+        const order = closed.get(index + 1)
+        if (order === undefined) return
+        desk.end(order, 'Canceled')
+        executionsSeq += 1
+      })
+      desk.srcSeq = small.srcSeq
+      desk.timeUs = small.timeUs
+      return desk
+    }
+    t.equal(replayed(2).gate.stateHash(), small.gate.stateHash(), 'the same memory is the same gate')
+    const large = replayed(5)
+    const again = (clOrdId: string, more: Body = {}) =>
+      large.send('new', { ...limit('BUY', 1, 100), account: 'a', clOrdId, ...more })
+    t.match(again('x'), { reason: 'DUPLICATE_CL_ORD_ID', echo: { refOrderId: 'o-4' } })
+    t.match(again('y'), { reason: 'DUPLICATE_CL_ORD_ID', echo: { refOrderId: 'o-5' } })
+    t.match(again('z'), { reason: 'DUPLICATE_CL_ORD_ID', echo: { refOrderId: 'o-3' } })
+    again('1')
+    t.match(again('x'), { reason: 'DUPLICATE_CL_ORD_ID' }, 'the first x left the window, the later one did not')
+    t.equal(replayed(5).gate.stateHash(), replayed(5).gate.stateHash())
+
+    const openAgain = { ...(records[4] as NewRecord), cmdSeq: 7, srcSeq: 7, timeUs: small.timeUs }
+    t.throws(
+      () => replayed(5).gate.replay({ executionsSeq: 4, limitsRevision: 0, records: [openAgain] }),
+      BugError,
+      'no memory is so small that an open order would give up its name',
+    )
+    t.end()
+  },
+)
+
 void t.test('P1.20 names: windows that grow and then turn, and a late name that is freed', (t) => {
   const open = new Set([1])
   const names = new ClOrdIds({ perAccountMax: 2_000, venueMax: 3_000, isOpen: (orderNumber) => open.has(orderNumber) })
