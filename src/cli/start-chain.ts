@@ -1,7 +1,7 @@
 import { systemClock } from '../base/clock.ts'
 import { parseDecimal } from '../base/decimal.ts'
 import { Gate } from '../domain/gate.ts'
-import type { OrderView } from '../domain/order-views.ts'
+import { isOpen, type OrderView } from '../domain/order-views.ts'
 import { Portfolio } from '../domain/positions.ts'
 import { dayTimeUs } from '../runtime/config.ts'
 import { watchLimits } from '../runtime/limits-bucket.ts'
@@ -9,7 +9,6 @@ import { createOrderMetrics, type OrderMetrics } from '../runtime/metrics.ts'
 import { followStream } from '../runtime/reader.ts'
 import { RedisProjection } from '../runtime/redis.ts'
 import { parseLimitSet } from '../schemas/config-files.ts'
-import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig } from '../schemas/instrument.ts'
 import { createOmsMatcher } from '../workers/oms-matcher.ts'
 import { serveOrderQueries } from '../workers/order-query.ts'
 import { createPnlUpdater } from '../workers/pnl-updater.ts'
@@ -19,20 +18,6 @@ import type { Running, Shared } from './shared.ts'
 import { startLoop } from './start-loop.ts'
 
 const markIntervalMs = 1_000
-
-/** A symbol's instrument, made once. @returns undefined where the configuration is strict and does not know it */
-function instrumentLookup(config: InstrumentsConfig): (symbol: string) => Instrument | undefined {
-  const known = new Map<string, Instrument>()
-  return (symbol) => {
-    const found = known.get(symbol)
-    if (found) return found
-    const definition = definitionOf(config, symbol)
-    if (!definition) return undefined
-    const instrument = instrumentFrom(definition)
-    known.set(symbol, instrument)
-    return instrument
-  }
-}
 
 /** Decides every command. */
 export async function startRiskGate(shared: Shared): Promise<Running> {
@@ -99,7 +84,7 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
   const pnl = createPnlUpdater({
     portfolio: new Portfolio(startingCash ? { startingCash } : {}),
     decode: shared.decodeExecution,
-    instrument: instrumentLookup(instruments),
+    instruments,
     projection: {
       positions: (records) => {
         for (const { account, symbol, json, asOf } of records) redis?.setPosition(account, symbol, json, asOf)
@@ -128,8 +113,7 @@ function projectOrder(redis: RedisProjection | undefined, view: OrderView): void
   const hash: Record<string, string> = {}
   for (const [name, value] of Object.entries(view) as [string, string | number | undefined][])
     if (value !== undefined) hash[name] = String(value)
-  const isOpen = view.status === 'NEW' || view.status === 'PARTIALLY_FILLED'
-  redis.setOrder({ ...hash, orderId: view.orderId, account: view.account }, view.asOf, isOpen)
+  redis.setOrder({ ...hash, orderId: view.orderId, account: view.account }, view.asOf, isOpen(view))
 }
 
 /** Writes own trades as ticks. */

@@ -15,19 +15,22 @@ for i = 1, #ARGV, 3 do
 end`
 
 /**
+ * Keeps an order unless the stored record is newer; the same record again puts right what was evicted beside it.
  * KEYS[1] order:{id}, KEYS[2] account:{account}:orders; ARGV[1] order id, ARGV[2] asOf, ARGV[3] '1' while the order is
  * open, ARGV[4] seconds an ended order is kept, then field, value, …
  */
 const setOrderIfNewer = `
 local old = tonumber(redis.call('HGET', KEYS[1], 'asOf') or -1)
-if old and old >= tonumber(ARGV[2]) then return end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+local new = tonumber(ARGV[2])
+if old and old > new then return end
 if ARGV[3] == '1' then
   redis.call('SADD', KEYS[2], ARGV[1])
 else
   redis.call('SREM', KEYS[2], ARGV[1])
-  redis.call('EXPIRE', KEYS[1], ARGV[4])
-end`
+end
+if old == new then return end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+if ARGV[3] ~= '1' then redis.call('EXPIRE', KEYS[1], ARGV[4]) end`
 
 const endedOrderSeconds = 86_400
 /** Silence of a server that owes an answer, after which it counts as away. */

@@ -10,8 +10,9 @@ import { nearestUnits } from '../base/decimal.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { OrderViews, type OrderView } from '../domain/order-views.ts'
 import { fillOf, type Portfolio } from '../domain/positions.ts'
+import { symbolPattern } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
-import type { Instrument } from '../schemas/instrument.ts'
+import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig } from '../schemas/instrument.ts'
 import { encodeAccountPosition, encodePosition, encodeWatermark, type PositionState } from '../schemas/position.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { InputMessage } from '../runtime/reader.ts'
@@ -20,6 +21,9 @@ import { positionSubject, positionsWatermarkSubject } from '../subjects/names.ts
 
 /** Orders that ended and are projected again after a crash, or when the projection was away. */
 const endedOrdersMax = 10_000
+/** Symbols whose ticks are kept until recovery is over: anybody may publish ticks, and a stand-by waits for long. */
+const earlyMarksMax = 10_000
+const symbolRegExp = new RegExp(symbolPattern)
 
 /** Where the latest positions and orders are projected to, after they are stored. */
 export interface Projection {
@@ -30,8 +34,7 @@ export interface Projection {
 export interface PnlUpdaterOptions {
   readonly portfolio: Portfolio
   readonly decode: (message: InputMessage) => ExecutionMessage
-  /** undefined for a symbol that the configuration does not know. */
-  readonly instrument: (symbol: string) => Instrument | undefined
+  readonly instruments: InstrumentsConfig
   readonly projection: Projection
   /** How often positions follow the marks. */
   readonly markIntervalMs: number
@@ -40,23 +43,43 @@ export interface PnlUpdaterOptions {
 
 export interface PnlUpdater {
   readonly fold: Fold
-  /** A tick of TICKS. */
+  /** A tick of TICKS; passed over unless its symbol has traded. */
   mark(message: InputMessage): void
   /** Recovery is over. */
   activated(): void
-  /** Everything the projection should hold, for when it has been lost. */
+  /** Everything the projection should hold, for when it has been lost; nothing before recovery is over. */
   projectAll(): void
 }
 
 export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   const { portfolio, projection } = options
   const orders = new OrderViews(endedOrdersMax)
-  /** Last price of each symbol in TICKS. */
-  const marks = new Map<string, number>()
+  /** Of the symbols that have traded. */
+  const instruments = new Map<string, Instrument>()
+  /** Last price of each symbol in TICKS, until recovery is over. */
+  const earlyMarks = new Map<string, string>()
+  let isActive = false
   let asOf = 0
   let refreshedMs = 0
   /** Of the batches on their way, by the sequence of their watermark. */
   const projected = new Map<number, OrderView[]>()
+
+  /** What has traded is counted, even when a configuration made strict since does not know it. */
+  const tradedInstrument = (symbol: string): Instrument => {
+    const known = instruments.get(symbol)
+    if (known) return known
+    const definition = definitionOf({ ...options.instruments, strict: false }, symbol)
+    assert(definition, `${symbol} has no definition`)
+    const instrument = instrumentFrom(definition)
+    instruments.set(symbol, instrument)
+    return instrument
+  }
+
+  const applyMark = (symbol: string, price: string): void => {
+    const instrument = instruments.get(symbol)
+    const ticks = instrument && nearestUnits(price, instrument.tick)
+    if (ticks !== undefined && ticks > 0) portfolio.mark(symbol, ticks)
+  }
 
   const changes = (): Effects => {
     const { positions, accounts } = portfolio.takeChanged()
@@ -101,11 +124,8 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
         if (!isReplay) views.push(...changed)
         for (const report of message.reports)
           if (report.execType === 'Trade') {
-            const instrument = options.instrument(report.symbol ?? '')
-            assert(
-              instrument,
-              `EXECUTIONS names ${report.symbol ?? 'no symbol'}, which the configuration does not know`,
-            )
+            assert(report.symbol !== undefined, `${report.execId}: a Trade without symbol`)
+            const instrument = tradedInstrument(report.symbol)
             portfolio.fill(fillOf(report, instrument), instrument)
           }
         asOf = sequence
@@ -142,20 +162,27 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   const pnl: PnlUpdater = {
     fold,
     mark: ({ data }) => {
-      const price = priceOf(data)
-      const instrument = price && options.instrument(price.symbol)
-      if (!instrument) return
-      const ticks = nearestUnits(price.price, instrument.tick)
-      if (ticks === undefined || ticks <= 0) return
-      marks.set(price.symbol, ticks)
-      portfolio.mark(price.symbol, ticks)
+      const tick = priceOf(data)
+      if (!tick) return
+      if (isActive) {
+        applyMark(tick.symbol, tick.price)
+        return
+      }
+      earlyMarks.delete(tick.symbol)
+      earlyMarks.set(tick.symbol, tick.price)
+      if (earlyMarks.size <= earlyMarksMax) return
+      const oldest = earlyMarks.keys().next()
+      if (!oldest.done) earlyMarks.delete(oldest.value)
     },
     activated: () => {
-      // Ticks that came before their symbol's fills were folded again have marked nothing yet.
-      for (const [symbol, ticks] of marks) portfolio.mark(symbol, ticks)
+      isActive = true
+      // Fills folded again have marked at their own prices, which are older.
+      for (const [symbol, price] of earlyMarks) applyMark(symbol, price)
+      earlyMarks.clear()
       pnl.projectAll()
     },
     projectAll: () => {
+      if (!isActive) return
       for (const account of portfolio.accounts()) project(portfolio.positionsOf(account), asOf)
       projection.orders([...orders.open(), ...orders.ended()])
     },
@@ -167,7 +194,7 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
 function priceOf(data: Uint8Array): { symbol: string; price: string } | undefined {
   try {
     const tick = parseOwnJson(textFromUtf8(data)) as { symbol?: unknown; price?: unknown } | null
-    if (typeof tick?.symbol !== 'string') return undefined
+    if (typeof tick?.symbol !== 'string' || !symbolRegExp.test(tick.symbol)) return undefined
     const { symbol, price } = tick
     return typeof price === 'number' || typeof price === 'string' ? { symbol, price: String(price) } : undefined
   } catch {

@@ -1,4 +1,9 @@
 import t from 'tap'
+import { Portfolio } from '../../src/domain/positions.ts'
+import type { InputMessage } from '../../src/runtime/reader.ts'
+import { decodeExecution, type ExecutionReport } from '../../src/schemas/execution.ts'
+import type { InstrumentsConfig } from '../../src/schemas/instrument.ts'
+import { createPnlUpdater } from '../../src/workers/pnl-updater.ts'
 import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
 
 void t.test('P1.12 ticks mark positions; what is no tick is passed over, also after a restart', async (t) => {
@@ -29,4 +34,84 @@ void t.test('P1.12 ticks mark positions; what is no tick is passed over, also af
   await startTestWorkers(t, server.url)
   await nats.js.publish('market.tick.X.BTCUSDT', '{"symbol":"BTCUSDT","price":45200}')
   await until('the mark after the restart', async () => (await unrealized()) === 100)
+})
+
+/** A pnl-updater without streams: its portfolio, what it projected, and inputs for it. */
+function startPnl(instruments: InstrumentsConfig) {
+  const portfolio = new Portfolio()
+  const projected: string[] = []
+  const pnl = createPnlUpdater({
+    portfolio,
+    decode: ({ data }) => decodeExecution(data),
+    instruments,
+    projection: {
+      positions: (records) => projected.push(...records.map(({ account, symbol }) => `${account} ${symbol}`)),
+      orders: (views) => projected.push(...views.map(({ orderId, status }) => `${orderId} ${status}`)),
+    },
+    markIntervalMs: 0,
+    nowMs: () => 1,
+  })
+  const input = (sequence: number, body: object): InputMessage => ({
+    sequence,
+    subject: '',
+    timeUs: 0,
+    data: Buffer.from(JSON.stringify(body)),
+    pending: 0,
+    traceparent: undefined,
+    srcSeq: undefined,
+  })
+  let sequence = 0
+  return {
+    pnl,
+    projected,
+    replayTrade: (symbol: string) => {
+      sequence += 1
+      const trade: Partial<ExecutionReport> = { execType: 'Trade', ordStatus: 'PartiallyFilled', account: 'a', symbol }
+      const numbers = { side: 'BUY', orderQty: 2, lastQty: 1, lastPx: 100, cumQty: 1, fee: 0 } as const
+      const report = { execId: 'x', transactTime: 'x', orderId: `o-${sequence}`, ...trade, ...numbers }
+      pnl.fold.handle([input(sequence, { cmdSeq: sequence, transactTime: 'x', reports: [report] })], true)
+    },
+    tick: (symbol: string, price: unknown) => pnl.mark(input(1, { symbol, price })),
+    unrealized: (symbol: string) => {
+      portfolio.refreshMarks()
+      return portfolio.position('a', symbol)?.unrealizedPnl
+    },
+  }
+}
+
+void t.test('P1.12 what has traded is counted and marked, also when the configuration becomes strict', (t) => {
+  const { pnl, replayTrade, tick, unrealized } = startPnl({ strict: true, default: {}, instruments: { BTCUSDT: {} } })
+  replayTrade('FOO')
+  replayTrade('BTCUSDT')
+  pnl.activated()
+  tick('FOO', 101)
+  t.equal(unrealized('FOO'), 1e10, 'one more, in cents × 1e-8')
+  tick('BAR', 101)
+  t.equal(unrealized('BAR'), undefined)
+  t.end()
+})
+
+void t.test('P1.12 ticks from before recovery is over count after it; a flood of symbols is not kept', (t) => {
+  const { pnl, replayTrade, tick, unrealized } = startPnl({ default: {}, instruments: {} })
+  tick('FLOODED', 101)
+  for (let n = 0; n < 10_000; n += 1) {
+    tick(`S${n}`, 101)
+    tick(`no symbol ${n}`, 101)
+  }
+  for (const symbol of ['FLOODED', 'S0', 'S9999']) replayTrade(symbol)
+  pnl.activated()
+  t.equal(unrealized('S0'), 1e10)
+  t.equal(unrealized('S9999'), 1e10)
+  t.equal(unrealized('FLOODED'), 0, 'only the last 10,000 are kept')
+  t.end()
+})
+
+void t.test('P1.12 nothing is projected before recovery is over: an order may look open that has ended', (t) => {
+  const { pnl, projected, replayTrade } = startPnl({ default: {}, instruments: {} })
+  replayTrade('FOO')
+  pnl.projectAll()
+  t.strictSame(projected, [])
+  pnl.activated()
+  t.strictSame(projected, ['a FOO', 'o-1 PARTIALLY_FILLED'])
+  t.end()
 })

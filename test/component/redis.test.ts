@@ -263,6 +263,30 @@ void t.test('P1.12 the projection alone', async (t) => {
     t.equal(await redis.hget('order:o-1', 'status'), 'FILLED')
   })
 
+  await t.test('P1.12 the set of an account is made again by the records that are there already', async (t) => {
+    const open = () => projection.setOrder({ ...order(3, 'NEW'), asOf: '5' }, 5, true)
+    open()
+    await until('the order', () => redis.exists('order:o-3').then(Boolean))
+    await redis.del('account:a:orders')
+    await redis.hset('order:o-3', 'mine', 'kept')
+    open()
+    await until('the set', async () => (await redis.smembers('account:a:orders')).join() === 'o-3')
+    t.equal(await redis.hget('order:o-3', 'mine'), 'kept')
+
+    const end = () => projection.setOrder({ ...order(3), asOf: '6' }, 6, false)
+    end()
+    await until('its end', () => redis.ttl('order:o-3').then((seconds) => seconds > 0))
+    await redis.expire('order:o-3', 100)
+    await redis.sadd('account:a:orders', 'o-3')
+    end()
+    await until('the set to be right', () => redis.exists('account:a:orders').then((count) => count === 0))
+    t.ok((await redis.ttl('order:o-3')) <= 100, 'an ended order is not kept for longer')
+    open()
+    projection.setOrder(order(4), 7, false)
+    await until('the next', () => redis.exists('order:o-4').then(Boolean))
+    t.equal(await redis.exists('account:a:orders'), 0, 'an older record changes nothing')
+  })
+
   await t.test('P1.12 what waits for a hung Redis is bounded, and dropped when it counts as away', async (t) => {
     valkey.kill('SIGSTOP')
     for (let asOf = 1; asOf <= 50_000; asOf += 1) {
