@@ -1,11 +1,6 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
+import { wholeNumber } from './options.ts'
 import { type Layout, layouts } from './stack.ts'
-
-function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('must be a whole number, 1 or more')
-  return value
-}
 
 const say = (message: string) => process.stderr.write(`${message}\n`)
 

@@ -2,13 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { exitCodes } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { connectNats } from '../runtime/nats.ts'
 import { audit, type Audit } from './audit.ts'
-import { onInterrupt } from './interrupt.ts'
+import { interrupted, onInterrupt } from './interrupt.ts'
 import { Load, type LoadProgress, type LoadResult } from './load.ts'
+import { wholeNumber } from './options.ts'
 import { orderFlow } from './order-flow.ts'
 import { type Layout, layouts, type Stack, startStack } from './stack.ts'
 
@@ -20,12 +21,6 @@ interface DemoOptions {
   readonly keep: boolean
   readonly layout: Layout
   readonly json: boolean
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('must be a whole number, 1 or more')
-  return value
 }
 
 export function addDemoCommand(program: Command): void {
@@ -48,28 +43,28 @@ export function addDemoCommand(program: Command): void {
 
 async function demo(options: DemoOptions): Promise<void> {
   const say = (message: string) => process.stderr.write(`${message}\n`)
+  const settings = settingsFrom(process.env)
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'trade2026-demo-'))
-  let stack: Stack | undefined
   let starting: Promise<Stack> | undefined
   let bar: { stop(): void } | undefined
   const stop = async () => {
     bar?.stop()
-    const started = stack ?? (await starting?.catch(() => undefined))
-    await started?.stop()
+    const stack = await starting?.catch(() => undefined)
+    await stack?.stop()
     if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
   }
   onInterrupt(stop)
-  const settings = settingsFrom(process.env)
   try {
     starting = startStack({
       dataDir,
       layout: options.layout,
       settings,
       ports: options.keep ? 'contract' : 'free',
+      signal: interrupted,
       onProgress: say,
       onRestarted: (name, pid) => say(`${name} had died and runs again (pid ${pid})`),
     })
-    stack = await starting
+    const stack = await starting
     const nats = await connectNats(stack.urls.nats, 'demo')
     const load = new Load(nats)
     await load.open((error) => say(`cannot follow the answers: ${error.message}`))
@@ -90,7 +85,7 @@ async function demo(options: DemoOptions): Promise<void> {
       return
     }
     await stop()
-    process.exit(ok ? exitCodes.ok : exitCodes.failed)
+    if (!interrupted.aborted) process.exit(ok ? exitCodes.ok : exitCodes.failed)
   } catch (error) {
     await stop()
     throw error

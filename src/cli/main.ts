@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { exitCodes, isPipelineError, messageOf, type ErrorCode } from '../base/errors.ts'
+import { interrupted } from './interrupt.ts'
 
 /** Which errors mean that something else is missing or unreachable, and which that the call was wrong. */
 const exitCodeOf: Partial<Record<ErrorCode, number>> = {
@@ -42,6 +43,10 @@ for (const [name, load] of Object.entries(commands))
 try {
   await program.parseAsync()
 } catch (error) {
+  if (!interrupted.aborted) endWith(error)
+}
+
+function endWith(error: unknown): never {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? exitCodes.ok : exitCodes.usage)
   if (isPipelineError(error)) {
     process.stderr.write(`trade2026: ${error.code}: ${error.message}\n`)

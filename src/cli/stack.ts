@@ -1,7 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
 import { endLeftovers, lockDataDir, recordChild } from '../local/data-dir.ts'
@@ -30,6 +32,8 @@ export interface StackOptions {
   readonly settings: Settings
   /** `contract`: the documented ports; `free`: whatever is free. */
   readonly ports: 'contract' | 'free'
+  /** Ends a start that is under way: what has started is stopped, and `startStack` rejects. */
+  readonly signal?: AbortSignal
   readonly onProgress: (message: string) => void
   readonly onRestarted: (name: string, pid: number) => void
 }
@@ -67,43 +71,59 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const dataDir = resolve(options.dataDir)
   const { settings, onProgress } = options
   const lock = lockDataDir(dataDir)
-  const started: { name: string; stop: () => Promise<void> }[] = []
-  const servers: { name: string; stop: () => Promise<void> }[] = []
-  const stop = async () => {
-    await Promise.all(started.map((one) => one.stop()))
-    await Promise.all(servers.map((one) => one.stop()))
+  const workerStops: (() => Promise<void>)[] = []
+  const serverStops: (() => Promise<void>)[] = []
+  const stopAll = async () => {
+    await Promise.all(workerStops.map((stopWorkers) => stopWorkers()))
+    await Promise.all(serverStops.map((stopServer) => stopServer()))
     lock.release()
   }
+  let stopping: Promise<void> | undefined
+  const stop = () => (stopping ??= stopAll())
+  const aborted = Promise.withResolvers<never>()
+  aborted.promise.catch(() => undefined)
+  options.signal?.addEventListener('abort', () => aborted.reject(options.signal?.reason))
+  /** Nothing of the start goes on after an abort, however long the work takes. */
+  const step = <T>(work: Promise<T>): Promise<T> => Promise.race([aborted.promise, work])
+  const withServer = (name: 'nats-server' | 'valkey') => {
+    const starting = startServer(name, options, dataDir)
+    serverStops.push(async () => {
+      // One that takes longer to start, as where it is being installed, is ended by the exit of this process.
+      const inTime = sleep(serverGraceMs, undefined, { ref: false })
+      const server = await Promise.race([starting.catch(() => undefined), inTime])
+      await server?.stop(serverGraceMs)
+    })
+    return step(starting)
+  }
   try {
-    for (const { name, pid } of await endLeftovers(dataDir))
+    for (const { name, pid } of await step(endLeftovers(dataDir)))
       onProgress(`ended ${name} (pid ${pid}), left over from a run that was killed`)
-    const ports = await choosePorts(options)
-    const nats = settings.NATS_URL === '' ? await startServer('nats-server', options, dataDir) : undefined
-    if (nats) servers.push({ name: 'nats-server', stop: () => nats.stop(serverGraceMs) })
-    const redis = settings.REDIS_URL === '' ? await startServer('valkey', options, dataDir) : undefined
-    if (redis) servers.push({ name: 'valkey', stop: () => redis.stop(serverGraceMs) })
+    const ports = await step(choosePorts(options))
+    const nats = settings.NATS_URL === '' ? await withServer('nats-server') : undefined
+    const redis = settings.REDIS_URL === '' ? await withServer('valkey') : undefined
     const natsUrl = nats?.url ?? settings.NATS_URL
     const redisUrl = redis?.url ?? settings.REDIS_URL
 
     onProgress('making streams')
-    const connection = await connectNats(natsUrl, 'up')
+    const connection = await step(connectNats(natsUrl, 'up'))
     try {
-      await ensureStreams(connection, settings.STREAMS_MAX_BYTES, nats ? dataDir : undefined)
+      await step(ensureStreams(connection, settings.STREAMS_MAX_BYTES, nats ? dataDir : undefined))
     } finally {
       await connection.close()
     }
     onProgress('starting workers')
-    const children = await Promise.all(
-      processesOf[options.layout].map((workers) =>
-        startWorkers(workers, options, { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined }, (child) =>
-          started.push({ name: workers.join('+'), stop: () => child.stop(workerGraceMs) }),
+    const place = { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined }
+    const children = await step(
+      Promise.all(
+        processesOf[options.layout].map((workers) =>
+          startWorkers(workers, options, place, (child) => workerStops.push(() => child.stop(workerGraceMs))),
         ),
       ),
     )
     onProgress('waiting until every worker is at work')
-    await Promise.all(Object.values(ports).map(untilReady))
+    const url = (worker: WorkerName) => localUrl(settings.HTTP_HOST, ports[worker])
+    await step(Promise.all(workerSpecs.map(({ name }) => untilReady(name, url(name)))))
     const pidOf = (process: Supervised) => process.pid ?? 0
-    const url = (worker: WorkerName) => `http://${settings.HTTP_HOST}:${ports[worker]}`
     return {
       processes: [
         ...children.flatMap(({ workers, child }) => workers.map((name) => ({ name, pid: pidOf(child) }))),
@@ -224,17 +244,23 @@ function lastLine(logFile: string): string {
   return last === '' ? '' : `: ${last.slice(0, 500)}`
 }
 
-async function untilReady(port: number): Promise<void> {
+/** Where a door that listens on `host` is reached from this machine. */
+export function localUrl(host: string, port: number): string {
+  const reached = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host
+  return `http://${isIPv6(reached) ? `[${reached}]` : reached}:${port}`
+}
+
+async function untilReady(worker: WorkerName, url: string): Promise<void> {
   const deadlineMs = Date.now() + startTimeoutMs
   for (;;) {
-    const answer = await fetch(`http://127.0.0.1:${port}/health/ready`).catch(() => undefined)
+    const answer = await fetch(`${url}/health/ready`).catch(() => undefined)
     await answer?.arrayBuffer()
     if (answer?.ok) return
     if (Date.now() > deadlineMs)
       throw new PipelineError(
         'COMPONENT_START',
-        `the worker on port ${port} did not become ready in ${startTimeoutMs / 1_000} s`,
+        `${worker} (${url}) did not become ready in ${startTimeoutMs / 1_000} s`,
       )
-    await new Promise((done) => setTimeout(done, 25))
+    await sleep(25)
   }
 }

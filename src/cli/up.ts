@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { settingsFrom } from '../runtime/config.ts'
-import { onInterrupt } from './interrupt.ts'
+import { interrupted, onInterrupt } from './interrupt.ts'
 import { type Layout, layouts, startStack } from './stack.ts'
 
 interface UpOptions {
@@ -34,21 +34,22 @@ Every setting is an environment variable; the README lists them.`,
 
 async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void> {
   const say = (message: string) => process.stderr.write(`${message}\n`)
+  onInterrupt(async () => {
+    say('stopping')
+    const stack = await starting.catch(() => undefined)
+    await stack?.stop()
+  })
   const starting = startStack({
     dataDir,
     layout,
     settings: settingsFrom(process.env),
     ports: freePorts ? 'free' : 'contract',
+    signal: interrupted,
     onProgress: say,
     onRestarted: (name, pid) => {
       if (json) process.stdout.write(`${JSON.stringify({ event: 'restarted', name, pid })}\n`)
       else say(`${name} had died and runs again (pid ${pid})`)
     },
-  })
-  onInterrupt(async () => {
-    say('stopping')
-    const stack = await starting.catch(() => undefined)
-    await stack?.stop()
   })
   const { processes, urls } = await starting
   if (json) {
