@@ -1,10 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import t from 'tap'
-import { startCli, firstDocument } from '../support/cli-process.ts'
+import { type CliRun, firstDocument, signalAndCheck, processesOn, startCli } from '../support/cli-process.ts'
 import { tempDir, until } from '../support/stack.ts'
 
+/** Data folders that demos have made for themselves. */
+const demoFolders = (tmp: string) => readdirSync(tmp).filter((name) => name.startsWith('trade2026-demo-'))
+
 void t.test('P1.17 demo: every command answered once, everything adds up, exit code 0', async (t) => {
-  const run = startCli(t, ['demo', '--orders', '3000', '--rate', '1500', '--seed', '3', '--json'])
+  const tmp = tempDir(t)
+  const run = startCli(t, ['demo', '--orders', '3000', '--rate', '1500', '--seed', '3', '--json'], { TMPDIR: tmp })
   const summary = await firstDocument(run, 90_000)
   t.equal(await run.ended, 0, run.stderr())
   t.match(summary, {
@@ -22,25 +26,20 @@ void t.test('P1.17 demo: every command answered once, everything adds up, exit c
   t.match(summary['deadLetters'], { 'risk-gate': Number })
   t.ok((summary['positions'] as unknown[]).length > 10)
   t.equal(run.stdout().trim().split('\n').length, 1, 'one document on stdout')
+  t.same(demoFolders(tmp), [], 'no folder is left')
 })
 
-void t.test('P1.17 Ctrl-C in the middle of a demo leaves no process and no folder behind', async (t) => {
-  const dataDir = tempDir(t)
-  const run = startCli(t, ['demo', '--orders', '100000', '--rate', '500', '--data-dir', dataDir])
-  await until('orders to flow', () => /orders\/s/.test(run.stderr()), 60_000)
-  run.child.kill('SIGINT')
-  t.equal(await run.ended, 130)
-  await until('no process to be left', () => !commandLines().some((line) => line.includes(dataDir)), 5_000)
-})
-
-function commandLines(): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-      } catch {
-        return ''
-      }
-    })
-}
+const moments: readonly (readonly [string, (run: CliRun, tmp: string) => boolean])[] = [
+  ['while servers start', (_, tmp) => processesOn(tmp).length > 0],
+  ['while workers start', (run) => run.stderr().includes('starting workers')],
+  ['while orders flow', (run) => /orders\/s/.test(run.stderr())],
+]
+for (const [moment, isReached] of moments)
+  void t.test(`P1.17 Ctrl-C ${moment} of a demo leaves no process and no folder behind`, async (t) => {
+    const tmp = tempDir(t)
+    const run = startCli(t, ['demo', '--orders', '100000', '--rate', '500'], { TMPDIR: tmp })
+    await until(moment, () => isReached(run, tmp), 60_000)
+    t.equal(demoFolders(tmp).length, 1)
+    await signalAndCheck(t, run, tmp)
+    t.same(demoFolders(tmp), [], 'no folder is left')
+  })

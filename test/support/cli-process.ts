@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { until } from './stack.ts'
@@ -46,4 +47,37 @@ export function documentsOf(run: CliRun): Record<string, unknown>[] {
 
 export async function firstDocument(run: CliRun, timeoutMs = 60_000): Promise<Record<string, unknown>> {
   return until(`the first document; it said: ${run.stderr()}`, () => documentsOf(run)[0], timeoutMs)
+}
+
+/**
+ * Command lines of processes that name a folder or work in it (valkey-server shows no arguments).
+ * @param but a process that is not listed
+ */
+export function processesOn(folder: string, but?: number): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== but)
+    .flatMap((pid) => {
+      try {
+        const commandLine = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+        const isOnIt = commandLine.includes(folder) || readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)
+        return isOnIt ? [commandLine] : []
+      } catch {
+        // It has ended, or is another user's.
+        return []
+      }
+    })
+}
+
+/** The run ends within five seconds with the signal's exit code, and no process is left on the folder. */
+export async function signalAndCheck(
+  t: Test,
+  run: CliRun,
+  folder: string,
+  signal: 'SIGINT' | 'SIGTERM' = 'SIGINT',
+): Promise<void> {
+  const startedMs = Date.now()
+  run.child.kill(signal)
+  t.equal(await run.ended, signal === 'SIGINT' ? 130 : 0, `exit code of ${signal}`)
+  t.ok(Date.now() - startedMs < 5_000, `ended in ${Date.now() - startedMs} ms`)
+  await until('no process to be left', () => processesOn(folder).length === 0, 1_000)
 }
