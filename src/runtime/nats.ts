@@ -17,6 +17,8 @@ export interface Nats {
   isConnected(): boolean
   /** Resolves when the connection is back (at once when it is there). */
   whenConnected(): Promise<void>
+  /** Called after each lost connection, when it is back. @returns a function that ends it */
+  onReconnect(callback: () => void): () => void
   close(): Promise<void>
   /** Called when the client has given up for good, e.g. because its password is refused. */
   onGivenUp(callback: (error: Error) => void): void
@@ -79,6 +81,7 @@ export async function connectNats(address: string, name: string): Promise<Nats> 
   const js = jetstream(connection, { timeout: 5_000 })
   let connected = true
   let waiting: (() => void)[] = []
+  const reconnectCallbacks = new Set<() => void>()
   void (async () => {
     for await (const status of connection.status()) {
       if (status.type === 'disconnect' || status.type === 'staleConnection') connected = false
@@ -86,6 +89,7 @@ export async function connectNats(address: string, name: string): Promise<Nats> 
         connected = true
         for (const resolve of waiting) resolve()
         waiting = []
+        for (const callback of reconnectCallbacks) callback()
       }
     }
   })()
@@ -97,6 +101,10 @@ export async function connectNats(address: string, name: string): Promise<Nats> 
     kvm: new Kvm(js),
     isConnected: () => connected && !connection.isClosed(),
     whenConnected: () => (connected ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+    onReconnect: (callback) => {
+      reconnectCallbacks.add(callback)
+      return () => reconnectCallbacks.delete(callback)
+    },
     close: async () => {
       isClosing = true
       if (!connection.isClosed()) await connection.close()

@@ -11,6 +11,8 @@ import { rfc3339FromUs } from '../base/clock.ts'
 import { headerNames } from '../subjects/names.ts'
 import type { Nats } from './nats.ts'
 
+const reopenMs = 100
+
 /** A message of an input stream. */
 export interface InputMessage {
   readonly sequence: number
@@ -69,7 +71,9 @@ export function inputMessageOf(message: JsMsg): InputMessage {
 }
 
 /**
- * Reads a stream in order from `fromSequence`, for ever or until `stop()`; gaps are re-read by the ordered consumer.
+ * Reads a stream in order from `fromSequence` (0: the latest of each subject, then what follows), for ever or until
+ * `stop()`. Gaps are re-read by the ordered consumer. After a lost connection it is made again: the client's own goes
+ * on with a few messages at a time, and then waits for half a minute (@nats-io/jetstream 3.4.0).
  */
 export async function followStream(
   nats: Nats,
@@ -78,28 +82,61 @@ export async function followStream(
   onMessage: (message: InputMessage) => void,
   onFatal: (error: Error) => void,
 ): Promise<{ stop(): Promise<void> }> {
-  const consumer = await nats.js.consumers.get(stream, {
-    deliver_policy: fromSequence > 0 ? DeliverPolicy.StartSequence : DeliverPolicy.LastPerSubject,
-    ...(fromSequence > 0 ? { opt_start_seq: fromSequence } : {}),
-  })
   let last = 0
-  const messages = await consumer.consume({
-    max_messages: 1_000,
-    callback: (message) => {
-      const input = inputMessageOf(message)
+  let isStopped = false
+  let close = () => Promise.resolve()
+
+  const open = async (): Promise<void> => {
+    const next = last > 0 ? last + 1 : fromSequence
+    const consumer = await nats.js.consumers.get(stream, {
+      deliver_policy: next > 0 ? DeliverPolicy.StartSequence : DeliverPolicy.LastPerSubject,
+      ...(next > 0 ? { opt_start_seq: next } : {}),
+    })
+    let isCurrent = true
+    const messages = await consumer.consume({
+      max_messages: 1_000,
+      callback: (message) => {
+        const input = inputMessageOf(message)
+        if (!isCurrent || isStopped) return
+        try {
+          assert(input.sequence > last, `${stream}: ${input.sequence} came after ${last}`)
+          last = input.sequence
+          onMessage(input)
+        } catch (error) {
+          onFatal(error instanceof Error ? error : new Error(String(error)))
+        }
+      },
+    })
+    close = async () => {
+      isCurrent = false
+      await messages.close()
+      await remove(nats, consumer)
+    }
+  }
+
+  let reopening: Promise<void> | undefined
+  const reopen = async (): Promise<void> => {
+    while (!isStopped) {
       try {
-        assert(input.sequence > last, `${stream}: ${input.sequence} came after ${last}`)
-        last = input.sequence
-        onMessage(input)
-      } catch (error) {
-        onFatal(error instanceof Error ? error : new Error(String(error)))
+        await close()
+        await open()
+        return
+      } catch {
+        // The server is not ready yet, or away again: the next reconnect, or a moment, will tell.
+        await new Promise((resolve) => setTimeout(resolve, reopenMs))
       }
-    },
+    }
+  }
+  await open()
+  const stopListening = nats.onReconnect(() => {
+    reopening = (reopening ?? Promise.resolve()).then(reopen)
   })
   return {
     stop: async () => {
-      await messages.close()
-      await remove(nats, consumer)
+      isStopped = true
+      stopListening()
+      await reopening
+      await close().catch(() => undefined)
     },
   }
 }

@@ -56,3 +56,33 @@ void t.test('P1.19 nats-server killed with -9 and started again: nothing lost, n
   t.match(await audit(nats), { ...clean, commands: sent, answers: sent })
   t.equal(workers.restarts(), 0, 'the workers live through it')
 })
+
+void t.test('P1.13 after nats-server was killed and is back, a POST is answered at once again', async (t) => {
+  const server = await startTestNats(t)
+  const workers = await startWorkerChild(t, server.url, [...chain, 'gateway'])
+  const nats = await connectTestNats(t, server.url)
+  const body = JSON.stringify({
+    account: 'a',
+    symbol: 'BTCUSDT',
+    side: 'buy',
+    type: 'limit',
+    quantity: 0.1,
+    price: 45_000,
+  })
+  const post = async () => {
+    const url = `http://127.0.0.1:${workers.ports.gateway ?? 0}/orders`
+    const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+    await answer.arrayBuffer()
+    return answer.status
+  }
+  await until('the door to answer', async () => (await post().catch(() => 0)) === 200, 20_000)
+  for (let round = 0; round < 2; round += 1) {
+    server.kill('SIGKILL')
+    await until('the connection to be lost', () => !nats.isConnected())
+    await nats.whenConnected()
+    await until('the door to be connected again', async () => (await post()) === 200, 20_000)
+    const statuses = []
+    for (let index = 0; index < 30; index += 1) statuses.push(await post())
+    t.same([...new Set(statuses)], [200], 'none waits for its report until it is 202')
+  }
+})
