@@ -67,16 +67,20 @@ void t.test('P1.15 when a stream of the chain is nearly full, new orders are ref
     const note = 'n'.repeat(15_000)
     let sent = 0
     const refused = () => metric(ports['oms-matcher'], 'oms_orders_total{status="REJECTED"')
-    await until('the first refusal', async () => {
-      // As it fills, its readings come: once a second.
-      const body = order(`fill-${(sent += 1)}`, { note, price: 30_000 })
-      await publish('new', body)
-      // Near the bound the gate's reading, taken once a second, is waited for: this stream is tiny.
-      const percent = await percentOf('ORDERS')
-      const reading = () => metric(ports['risk-gate'], 'stream_used_percent{stream="ORDERS"')
-      if (percent > 80) await until('the gate to see it', async () => ((await reading()) ?? 0) > percent - 1)
-      return (sent % 10 === 0 && ((await refused()) ?? 0) > 0) || (await percentOf('ORDERS')) > 93
-    })
+    await until(
+      'the first refusal',
+      async () => {
+        // As it fills, its readings come: once a second.
+        const body = order(`fill-${(sent += 1)}`, { note, price: 30_000 })
+        await publish('new', body)
+        // Near the bound the gate's reading, taken once a second, is waited for: this stream is tiny.
+        const percent = await percentOf('ORDERS')
+        const reading = () => metric(ports['risk-gate'], 'stream_used_percent{stream="ORDERS"')
+        if (percent > 80) await until('the gate to see it', async () => ((await reading()) ?? 0) > percent - 1)
+        return (sent % 10 === 0 && ((await refused()) ?? 0) > 0) || (await percentOf('ORDERS')) > 93
+      },
+      60_000,
+    )
     t.ok((await percentOf('ORDERS')) >= refusePercent, 'not before 85 %')
     t.ok(((await refused()) ?? 0) > 0, 'before nothing is promised any more')
     for (const worker of workers) {
