@@ -6,6 +6,7 @@
  * crash       its own decisions are read back from RISK, each after the EXECUTIONS it had seen; none is taken again
  */
 import type { Clock } from '../base/clock.ts'
+import { PipelineError } from '../base/errors.ts'
 import { textFromUtf8 } from '../base/json.ts'
 import type { Gate } from '../domain/gate.ts'
 import { decodeCommand } from '../schemas/command.ts'
@@ -70,7 +71,16 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
         nats,
         'EXECUTIONS',
         gate.executionsSeq + 1,
-        (message) => gate.feedback(message.sequence, options.decode(message)),
+        (message) => {
+          const execution = options.decode(message)
+          // cmdSeq numbers the gate's own decisions, and it has folded all that it did not take itself.
+          if (execution.cmdSeq > gate.cmdSeq)
+            throw new PipelineError(
+              'WRITER_FENCED',
+              `risk-gate: EXECUTIONS ${message.sequence} answers a decision of another process: it has taken over`,
+            )
+          gate.feedback(message.sequence, execution)
+        },
         options.onFatal,
       )
     },
