@@ -136,6 +136,8 @@ export function describeRecord(record: RiskRecord): string {
     }
     case 'expire':
       return `o-${record.target} expires`
+    case 'halt':
+      return words(record.halted ? 'halt' : 'resume', record.scope, record.name, `(revision ${record.revision})`)
     case 'limits':
       return words('limits', record.key, record.limits === null ? 'removed' : 'set', `(revision ${record.revision})`)
   }

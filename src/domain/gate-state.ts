@@ -1,16 +1,15 @@
 import { createHash } from 'node:crypto'
 import { assert, unreachable } from '../base/assert.ts'
-import { unitsFromOwn, type Exact } from '../base/decimal.ts'
+import { unitsFromOwn } from '../base/decimal.ts'
 import { PipelineError } from '../base/errors.ts'
 import { orderNumberOf, type ExecutionMessage, type ExecutionReport } from '../schemas/execution.ts'
 import { definitionOf, instrumentFrom, type Instrument, type InstrumentsConfig } from '../schemas/instrument.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { NewRecord, RejectRecord, ReplaceRecord, RiskMessage, RiskRecord } from '../schemas/risk.ts'
 import { ClOrdIds } from './cl-ord-ids.ts'
-import { add, subtract } from './money.ts'
-import { Expiries } from './expiries.ts'
 import { AccountExposure, Exposure, Market } from './exposure.ts'
-import { dueUsOf, holdOf, withReplace, type HeldOrder, type Terms } from './held-order.ts'
+import type { HeldOrder } from './held-order.ts'
+import { HeldOrders } from './held-orders.ts'
 import { OrderOwners } from './order-owners.ts'
 import { RiskRules } from './risk-rules.ts'
 
@@ -47,17 +46,11 @@ export class GateState {
   limitsRevision = 0
   readonly rules = new RiskRules()
   readonly markets = new Map<string, Market>()
-  readonly orders = new Map<number, HeldOrder>()
+  readonly orders = new HeldOrders()
   readonly clOrdIds: ClOrdIds
   readonly owners = new OrderOwners()
-  readonly expiries = new Expiries((orderNumber) => {
-    const order = this.orders.get(orderNumber)
-    return order && dueUsOf(order)
-  })
   readonly #instruments: InstrumentsConfig
   readonly #accounts = new Map<string, AccountExposure>()
-  /** Orders with pending replaces by the replace's cmdSeq. */
-  readonly #replaces = new Map<number, HeldOrder>()
 
   constructor({ instruments, clOrdIdMemory = 100_000, clOrdIdMemoryVenue = 2_000_000 }: GateOptions) {
     this.#instruments = instruments
@@ -88,8 +81,10 @@ export class GateState {
   /** Makes a definition the one in force. */
   define(instrument: Instrument): Market {
     let market = this.markets.get(instrument.symbol)
-    if (market) market.instrument = instrument
-    else this.markets.set(instrument.symbol, (market = new Market(instrument)))
+    if (!market) this.markets.set(instrument.symbol, (market = new Market(instrument)))
+    const isCollarNew = market.instrument.collarBps !== instrument.collarBps
+    market.instrument = instrument
+    if (isCollarNew) this.orders.protectAnew(market)
     return market
   }
 
@@ -156,6 +151,10 @@ export class GateState {
         this.limitsRevision = Math.max(this.limitsRevision, record.revision)
         this.rules.change(record.key, record.limits)
         return
+      case 'halt':
+        this.limitsRevision = Math.max(this.limitsRevision, record.revision)
+        this.rules.halts.change(record, record.halted)
+        return
       case 'cancel':
       case 'massCancel':
         return
@@ -178,48 +177,14 @@ export class GateState {
     if (!account) this.#accounts.set(name, (account = new AccountExposure(name)))
     let exposure = account.bySymbol.get(symbol)
     if (!exposure) account.bySymbol.set(symbol, (exposure = new Exposure(account, market)))
-    const holdTicks = record.priceTicks ?? record.protectionTicks
-    assert(holdTicks !== undefined, `order ${orderNumber} has no price to hold at`)
-    const order: HeldOrder = {
-      orderNumber,
-      cmdSeq: record.cmdSeq,
-      exposure,
-      clOrdId: record.clOrdId,
-      buy: record.side === 'BUY',
-      ordType: record.ordType,
-      timeInForce: record.timeInForce,
-      quantityLots: record.quantityLots,
-      cumLots: 0,
-      holdTicks,
-      expireUs: record.expireUs,
-      expiring: false,
-      pending: [],
-      possible: [{ lots: record.quantityLots, ticks: holdTicks }],
-      heldLots: 0,
-      heldValue: 0,
-    }
-    this.orders.set(orderNumber, order)
-    account.openOrders += 1
-    exposure.openOrders += 1
-    this.#setHold(order)
+    this.orders.open(record, exposure)
     this.owners.add(orderNumber, account.name)
     if (record.clOrdId !== undefined) this.clOrdIds.add(account.name, record.clOrdId, orderNumber)
-    if (record.expireUs !== undefined) this.expiries.add(record.expireUs, orderNumber)
   }
 
   #applyReplace(record: ReplaceRecord): void {
     const order = this.#order(record.target)
-    order.pending.push({
-      cmdSeq: record.cmdSeq,
-      clOrdId: record.clOrdId,
-      quantityLots: record.quantityLots,
-      priceTicks: record.priceTicks,
-      expireUs: record.expireUs,
-    })
-    order.possible = withReplace(order.possible, record)
-    this.#replaces.set(record.cmdSeq, order)
-    this.#setHold(order)
-    this.#setExpiry(order)
+    this.orders.addReplace(order, record)
     if (record.clOrdId !== undefined) this.clOrdIds.add(order.exposure.account.name, record.clOrdId, order.orderNumber)
   }
 
@@ -241,7 +206,7 @@ export class GateState {
     this.executionsSeq = sequence
     if (message.epoch !== undefined) return
     for (const report of message.reports) this.#applyReport(message.cmdSeq, report)
-    if (this.#replaces.size > 0 && isLastPart(message.part)) this.#settleReplace(message.cmdSeq, false)
+    if (this.orders.pendingReplaces > 0 && isLastPart(message.part)) this.orders.settleReplace(message.cmdSeq, false)
   }
 
   #applyReport(cmdSeq: number, report: ExecutionReport): void {
@@ -261,10 +226,12 @@ export class GateState {
       return
     }
     assert(order, `${execType} for ${report.orderId}, which is not open`)
-    if (execType === 'Replaced') this.#settleReplace(cmdSeq, true)
+    const { tick, lot } = order.exposure.market.instrument
+    if (execType === 'Replaced') this.orders.settleReplace(cmdSeq, true)
+    if (order.ordType === 'TRAILING_STOP' && report.stopPrice !== undefined)
+      this.orders.moveStop(order, unitsFromOwn(report.stopPrice, tick))
     if (report.lastQty !== undefined && report.lastPx !== undefined) {
-      const { tick, lot } = order.exposure.market.instrument
-      this.#fill(order, unitsFromOwn(report.lastQty, lot), unitsFromOwn(report.lastPx, tick))
+      this.orders.fill(order, unitsFromOwn(report.lastQty, lot), unitsFromOwn(report.lastPx, tick))
     }
     if (ordStatus === 'Filled') {
       assert(order.cumLots === order.quantityLots, `order ${order.orderNumber} is Filled before its quantity is`)
@@ -272,60 +239,13 @@ export class GateState {
     } else if (ordStatus === 'Canceled' || ordStatus === 'Expired') this.#end(order)
   }
 
-  #fill(order: HeldOrder, lots: number, ticks: number): void {
-    order.cumLots += lots
-    assert(order.cumLots <= order.quantityLots, `order ${order.orderNumber} is filled beyond its quantity`)
-    order.exposure.fill(order.buy ? lots : -lots, ticks)
-    this.#setHold(order)
-  }
-
   #freeReplaceName(cmdSeq: number): void {
-    const order = this.#replaces.get(cmdSeq)
-    const clOrdId = order?.pending.find((replace) => replace.cmdSeq === cmdSeq)?.clOrdId
-    if (order && clOrdId !== undefined) this.clOrdIds.free(order.exposure.account.name, clOrdId)
-  }
-
-  /** A pending replace has been answered; one of another kind of record, or answered before, is no news. */
-  #settleReplace(cmdSeq: number, accepted: boolean): void {
-    const order = this.#replaces.get(cmdSeq)
-    if (!order) return
-    this.#replaces.delete(cmdSeq)
-    const replace = order.pending.find((pending) => pending.cmdSeq === cmdSeq)
-    assert(replace, `replace ${cmdSeq} is not pending`)
-    order.pending = order.pending.filter((pending) => pending !== replace)
-    if (accepted) {
-      order.quantityLots = replace.quantityLots ?? order.quantityLots
-      order.holdTicks = replace.priceTicks ?? order.holdTicks
-      order.expireUs = replace.expireUs ?? order.expireUs
-      assert(order.quantityLots > order.cumLots, `order ${order.orderNumber} is replaced below what is filled`)
-    }
-    if (!this.orders.has(order.orderNumber)) return
-    const terms: readonly Terms[] = [{ lots: order.quantityLots, ticks: order.holdTicks }]
-    order.possible = order.pending.reduce(withReplace, terms)
-    this.#setHold(order)
-    if (replace.expireUs !== undefined) this.#setExpiry(order)
-  }
-
-  #setHold(order: HeldOrder): void {
-    const { lots, value } = holdOf(order.possible, order.cumLots)
-    order.exposure.hold(order.buy, lots - order.heldLots, subtract(value, order.heldValue))
-    order.heldLots = lots
-    order.heldValue = value
-  }
-
-  #setExpiry(order: HeldOrder): void {
-    const dueUs = dueUsOf(order)
-    if (dueUs !== undefined) this.expiries.add(dueUs, order.orderNumber)
+    const { order, replace } = this.orders.findReplace(cmdSeq) ?? {}
+    if (order && replace?.clOrdId !== undefined) this.clOrdIds.free(order.exposure.account.name, replace.clOrdId)
   }
 
   #end(order: HeldOrder): void {
-    const { exposure } = order
-    exposure.hold(order.buy, -order.heldLots, -order.heldValue)
-    order.heldLots = 0
-    order.heldValue = 0
-    exposure.openOrders -= 1
-    exposure.account.openOrders -= 1
-    this.orders.delete(order.orderNumber)
+    this.orders.end(order)
     this.clOrdIds.release(order.orderNumber)
   }
 
@@ -336,7 +256,14 @@ export class GateState {
       hash.update(
         `${JSON.stringify(values, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}\n`,
       )
-    put(this.cmdSeq, this.timeUs, this.executionsSeq, this.limitsRevision, this.rules.entries())
+    put(
+      this.cmdSeq,
+      this.timeUs,
+      this.executionsSeq,
+      this.limitsRevision,
+      this.rules.entries(),
+      this.rules.halts.entries(),
+    )
     for (const { instrument, lastTicks } of this.markets.values()) put(instrument.definition, lastTicks)
     for (const { name, openOrders, bySymbol } of this.#accounts.values()) {
       put(name, openOrders)
@@ -345,7 +272,7 @@ export class GateState {
     }
     for (const { exposure, ...order } of this.orders.values())
       put(exposure.account.name, exposure.market.instrument.symbol, order)
-    put([...this.#replaces.keys()])
+    put([...this.orders.pendingSeqs()])
     for (const name of this.clOrdIds.entries()) hash.update(name)
     for (const owner of this.owners.entries()) hash.update(owner)
     return hash.digest('hex')
@@ -353,47 +280,27 @@ export class GateState {
 
   /** @throws BugError when sums do not agree with the orders they are sums of */
   checkInvariants(): void {
-    const sums = new Map<
-      Exposure,
-      { buyLots: Exact; buyValue: Exact; sellLots: Exact; sellValue: Exact; open: number }
-    >()
-    for (const order of this.orders.values()) {
-      const { lots, value } = holdOf(order.possible, order.cumLots)
-      assert(order.heldLots === lots && order.heldValue === value, `order ${order.orderNumber}: hold`)
-      assert(order.cumLots < order.quantityLots, `order ${order.orderNumber}: nothing left to fill`)
-      const total = sums.get(order.exposure) ?? { buyLots: 0, buyValue: 0, sellLots: 0, sellValue: 0, open: 0 }
-      if (order.buy) {
-        total.buyLots = add(total.buyLots, lots)
-        total.buyValue = add(total.buyValue, value)
-      } else {
-        total.sellLots = add(total.sellLots, lots)
-        total.sellValue = add(total.sellValue, value)
-      }
-      total.open += 1
-      sums.set(order.exposure, total)
-    }
+    const sums = this.orders.sums()
     for (const account of this.#accounts.values()) {
       let open = 0
       let grossAtto = 0n
       const accountGrossAtto = account.grossAtto()
       for (const [symbol, exposure] of account.bySymbol) {
-        const expected = sums.get(exposure) ?? { buyLots: 0, buyValue: 0, sellLots: 0, sellValue: 0, open: 0 }
+        const { buyLots = 0, buyValue = 0, sellLots = 0, sellValue = 0, openOrders = 0 } = sums.get(exposure) ?? {}
         assert(
-          exposure.buyLots === expected.buyLots &&
-            exposure.buyValue === expected.buyValue &&
-            exposure.sellLots === expected.sellLots &&
-            exposure.sellValue === expected.sellValue &&
-            exposure.openOrders === expected.open,
+          exposure.buyLots === buyLots &&
+            exposure.buyValue === buyValue &&
+            exposure.sellLots === sellLots &&
+            exposure.sellValue === sellValue &&
+            exposure.openOrders === openOrders,
           `${account.name} ${symbol}: holds`,
         )
-        open += expected.open
+        open += openOrders
         grossAtto += exposure.grossAttoWith(exposure.buyValue, exposure.sellValue)
       }
       assert(account.openOrders === open, `${account.name}: open orders`)
       assert(accountGrossAtto === grossAtto, `${account.name}: gross exposure`)
     }
-    for (const order of this.#replaces.values())
-      assert(order.pending.length > 0, `order ${order.orderNumber}: replaces`)
   }
 }
 

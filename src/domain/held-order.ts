@@ -2,6 +2,7 @@ import type { Exact } from '../base/decimal.ts'
 import type { OrdType, TimeInForce } from '../schemas/enums.ts'
 import { multiply } from './money.ts'
 import { larger, type Exposure } from './exposure.ts'
+import { protectionTicksOf } from './order-terms.ts'
 
 /** A replace that has been passed on and not been answered; what is absent stays as it is. */
 export interface PendingReplace {
@@ -9,6 +10,7 @@ export interface PendingReplace {
   readonly clOrdId: string | undefined
   readonly quantityLots: number | undefined
   readonly priceTicks: number | undefined
+  readonly stopTicks: number | undefined
   readonly expireUs: number | undefined
 }
 
@@ -24,8 +26,10 @@ export interface HeldOrder {
   readonly timeInForce: TimeInForce
   quantityLots: number
   cumLots: number
-  /** Price, or protection price of a market order. */
+  /** Price, or protection price of an order without one. */
   holdTicks: number
+  /** STOP and TRAILING_STOP: the stop price as last reported, from which the hold price follows. */
+  stopTicks: number | undefined
   expireUs: number | undefined
   /** An expire record has been issued. */
   expiring: boolean
@@ -49,18 +53,37 @@ export interface Terms {
   readonly ticks: number
 }
 
+interface PriceChange {
+  readonly priceTicks?: number | undefined
+  readonly stopTicks?: number | undefined
+}
+
 /** Beyond this many possible terms the largest quantity at the largest price stands for all. */
 const termsMax = 8
 
-/** The possible terms when one more replace is pending. */
+/** The hold price that a replace asks for; undefined when it stays. */
+export function replacedHoldTicks(order: HeldOrder, { priceTicks, stopTicks }: PriceChange): number | undefined {
+  if (order.stopTicks === undefined || stopTicks === undefined) return priceTicks
+  return protectionTicksOf(order.buy, stopTicks, order.exposure.market.instrument.collarBps)
+}
+
+/** The terms that an order may have once all its pending replaces are answered. */
+export function possibleTerms(order: HeldOrder): readonly Terms[] {
+  const terms: readonly Terms[] = [{ lots: order.quantityLots, ticks: order.holdTicks }]
+  return order.pending.reduce((possible, replace) => withReplace(possible, replace, order), terms)
+}
+
+/** The possible terms when one more replace of an order is pending. */
 export function withReplace(
   possible: readonly Terms[],
-  {
-    quantityLots,
-    priceTicks,
-  }: { readonly quantityLots?: number | undefined; readonly priceTicks?: number | undefined },
+  replace: PriceChange & { readonly quantityLots?: number | undefined },
+  order: HeldOrder,
 ): readonly Terms[] {
-  const replaced = possible.map(({ lots, ticks }) => ({ lots: quantityLots ?? lots, ticks: priceTicks ?? ticks }))
+  const holdTicks = replacedHoldTicks(order, replace)
+  const replaced = possible.map(({ lots, ticks }) => ({
+    lots: replace.quantityLots ?? lots,
+    ticks: holdTicks ?? ticks,
+  }))
   const all = [...possible, ...replaced]
   const highest = all.filter((terms, at) => !all.some((other, otherAt) => isBelow(terms, other, otherAt < at)))
   if (highest.length <= termsMax) return highest

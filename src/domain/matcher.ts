@@ -60,6 +60,7 @@ export class Matcher {
       case 'expire':
         return this.#expire(record)
       case 'limits':
+      case 'halt':
         return []
       default:
         return unreachable(record)

@@ -1,7 +1,7 @@
-import { usPerDay } from '../base/clock.ts'
+import { rfc3339FromUs, usPerDay } from '../base/clock.ts'
 import { textFromUnits, unitsFromText, unitsMax, type Unit } from '../base/decimal.ts'
 import { assert } from '../base/assert.ts'
-import { canonicalDecimal, type NewOrder, type Replace } from '../schemas/command.ts'
+import { canonicalDecimal } from '../schemas/command.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { RuleCheck } from '../schemas/risk.ts'
 import { multiply } from './money.ts'
@@ -17,6 +17,11 @@ export interface Refusal {
 
 export function isRefusal(value: number | object): value is Refusal {
   return typeof value === 'object' && 'reason' in value
+}
+
+export function expiryPast(expireUs: number, timeUs: number): Refusal {
+  const text = `expireAt ${rfc3339FromUs(expireUs)} is not after the command's time, ${rfc3339FromUs(timeUs)}`
+  return { reason: 'ORDER_EXPIRY_PAST', text }
 }
 
 const textMax = 40
@@ -53,27 +58,20 @@ export function lotsOf(field: string, text: string, lot: Unit): number | Refusal
   return countOf(field, text, lot, 'lot', 'QUANTITY')
 }
 
-/** What a well-formed command asks for that this version does not do. */
-export function unsupported(command: NewOrder | Replace): Refusal | undefined {
-  const what =
-    command.kind === 'replace'
-      ? command.stopPrice !== undefined && 'stopPrice'
-      : (command.ordType !== 'LIMIT' && command.ordType !== 'MARKET' && `ordType ${command.ordType}`) ||
-        (command.reduceOnly && 'reduceOnly') ||
-        (command.displayQuantity !== undefined && 'displayQuantity') ||
-        (command.stpMode !== undefined && command.stpMode !== 'NONE' && `stpMode ${command.stpMode}`)
-  return what ? { reason: 'INVALID_FIELD', text: `${what} is not supported yet` } : undefined
-}
-
 /**
- * The price that a market order never trades through (CME market order with protection): the mark ± the collar,
- * rounded inward to whole ticks, at least 1.
+ * The price that a market order (CME market order with protection) or a triggered stop never trades through: the mark,
+ * or the stop price, ± the collar, rounded inward to whole ticks, at least 1.
  */
 export function protectionTicksOf(buy: boolean, markTicks: number, collarBps: number): number {
   const scaled = BigInt(multiply(markTicks, 10_000 + (buy ? collarBps : -collarBps)))
   return buy
     ? Math.min(unitsMax, Math.max(1, Number(scaled / 10_000n)))
     : Math.max(1, Number((scaled + 9_999n) / 10_000n))
+}
+
+/** Where a trailing stop stands when the last trade was at `markTicks`. */
+export function trailingStopTicksOf(buy: boolean, markTicks: number, trailingTicks: number): number {
+  return Math.min(unitsMax, Math.max(1, buy ? markTicks + trailingTicks : markTicks - trailingTicks))
 }
 
 /** When a DAY order entered at `timeUs` expires: the next end of a day, `dayEndUs` after midnight UTC. */

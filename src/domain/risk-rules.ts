@@ -5,6 +5,7 @@ import type { LimitSet } from '../schemas/limits.ts'
 import type { Instrument } from '../schemas/instrument.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { RuleCheck } from '../schemas/risk.ts'
+import { haltText, Halts } from './halts.ts'
 import { magnitude, normal } from './money.ts'
 import { worstPosition, type Exposure, type Market } from './exposure.ts'
 
@@ -107,17 +108,24 @@ export function reducesRisk({ exposure: { positionLots }, buy, sideLots }: Deman
   return buy === positionLots < 0 && positionLots !== 0 && sideLots <= magnitude(positionLots)
 }
 
-export interface RiskOutcome {
-  /** The broken limit's reason; undefined when the order passes. */
-  readonly reason: RejectReason | undefined
-  /** The broken limit, else the one with the highest use. */
+interface Passed {
+  readonly reason: undefined
+  /** The limit with the highest use. */
   readonly check: RuleCheck
-  /** Where the limit comes from: `account a` or `symbol S`. */
-  readonly source: string
 }
 
-/** The limits of all accounts and symbols, and the rules that compare orders with them. */
+interface Broken {
+  readonly reason: RejectReason
+  readonly check: RuleCheck
+  /** Names the limit, where it comes from, and what the order would come to. */
+  readonly text: string
+}
+
+export type RiskOutcome = Passed | Broken
+
+/** The halts, the limits of all accounts and symbols, and the rules that compare orders with them. */
 export class RiskRules {
+  readonly halts = new Halts()
   readonly #sets = new Map<string, LimitSet>()
   /** Made ready per symbol on first use; all dropped when a limit changes. */
   #ready = new Map<string, WeakMap<Market, UnitLimits>>()
@@ -136,7 +144,7 @@ export class RiskRules {
 
   /**
    * Checks an order against its account's limits (its entry over the default) and its symbol's (its entry, if any).
-   * Orders that reduce risk skip `blocked` and the exposure rules.
+   * Orders that reduce risk skip halts, `blocked` and the exposure rules.
    */
   check(demand: Demand): RiskOutcome {
     const { account, market } = demand.exposure
@@ -144,11 +152,20 @@ export class RiskRules {
     const ofAccount = this.#limitsOf('account', account.name, market)
     const ofSymbol = this.#limitsOf('symbol', instrument.symbol, market)
     const reduces = reducesRisk(demand)
-    if (!reduces && (ofAccount.blocked || ofSymbol.blocked)) {
+    const sourceOf = (scope: Scope) => (scope === 'account' ? `account ${account.name}` : `symbol ${instrument.symbol}`)
+    if (!reduces) {
       const actual = textFromUnits(demand.lots, instrument.lot)
-      const source = ofAccount.blocked ? `account ${account.name}` : `symbol ${instrument.symbol}`
-      const reason = 'RISK_SYMBOL_BLOCKED'
-      return { reason, check: { rule: reason, limit: '0', actual }, source }
+      const halt = this.halts.find(account.name, instrument.symbol)
+      if (halt) {
+        const reason = 'RISK_HALTED'
+        const text = `${reason}: ${haltText(halt)} is halted; only cancels and orders that reduce risk pass`
+        return { reason, check: { rule: reason, limit: '0', actual }, text }
+      }
+      if (ofAccount.blocked || ofSymbol.blocked) {
+        const reason = 'RISK_SYMBOL_BLOCKED'
+        const check = { rule: reason, limit: '0', actual }
+        return { reason, check, text: refusalText(check, sourceOf(ofAccount.blocked ? 'account' : 'symbol')) }
+      }
     }
     let tightestRule: Rule | undefined
     let tightestLimit: UnitLimit | undefined
@@ -176,15 +193,13 @@ export class RiskRules {
       if (broken) break
     }
     assert(tightestRule && tightestLimit, 'an account has every limit')
-    return {
-      reason: broken ? tightestRule.reason : undefined,
-      check: {
-        rule: tightestRule.reason,
-        limit: tightestLimit.text,
-        actual: textFromUnits(tightestActual, tightestRule.unit(instrument)),
-      },
-      source: tightestScope === 'account' ? `account ${account.name}` : `symbol ${instrument.symbol}`,
+    const check = {
+      rule: tightestRule.reason,
+      limit: tightestLimit.text,
+      actual: textFromUnits(tightestActual, tightestRule.unit(instrument)),
     }
+    if (!broken) return { reason: undefined, check }
+    return { reason: tightestRule.reason, check, text: refusalText(check, sourceOf(tightestScope)) }
   }
 
   #limitsOf(scope: Scope, name: string, market: Market): UnitLimits {
@@ -200,6 +215,10 @@ export class RiskRules {
     }
     return limits
   }
+}
+
+function refusalText({ rule, limit, actual }: RuleCheck, source: string): string {
+  return `${rule}: limit ${limit}, actual ${actual} (${source})`
 }
 
 function inUnits(set: LimitSet, instrument: Instrument): UnitLimits {

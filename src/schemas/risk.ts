@@ -32,10 +32,15 @@ export interface NewRecord extends RecordBase {
   readonly quantityLots: number
   /** LIMIT and STOP_LIMIT. */
   readonly priceTicks?: number
-  /** MARKET (and STOP): the matcher never trades through this price. */
+  /**
+   * MARKET: the matcher never trades through this price. STOP and TRAILING_STOP: what it is held at; when it triggers,
+   * the matcher takes its own from the stop price.
+   */
   readonly protectionTicks?: number
+  /** STOP and STOP_LIMIT; of a TRAILING_STOP where it starts while the symbol has no trade. */
   readonly stopTicks?: number
   readonly trailingTicks?: number
+  /** Less than the quantity. */
   readonly displayLots?: number
   /** DAY and GTD. */
   readonly expireUs?: number
@@ -115,8 +120,23 @@ export interface LimitsRecord extends RecordBase {
   readonly limits: LimitSet | null
 }
 
+/** What a halt stops: everybody, one account or one symbol. */
+export interface HaltTarget {
+  readonly scope: 'all' | 'account' | 'symbol'
+  /** Unless `scope` is all. */
+  readonly name?: string
+}
+
+/** A changed halt of KV LIMITS takes effect here. Issued by the gate; has no report. */
+export interface HaltRecord extends RecordBase, HaltTarget {
+  readonly type: 'halt'
+  readonly revision: number
+  /** false: trading is resumed. */
+  readonly halted: boolean
+}
+
 export type RiskRecord =
-  NewRecord | CancelRecord | ReplaceRecord | MassCancelRecord | RejectRecord | ExpireRecord | LimitsRecord
+  NewRecord | CancelRecord | ReplaceRecord | MassCancelRecord | RejectRecord | ExpireRecord | LimitsRecord | HaltRecord
 
 /** One message of RISK: the gate's decisions over one batch. */
 export interface RiskMessage {
@@ -124,7 +144,7 @@ export interface RiskMessage {
   readonly epoch?: number
   /** Last EXECUTIONS sequence that the gate had folded in when it decided this batch. */
   readonly executionsSeq: number
-  /** Revision of KV LIMITS in force. */
+  /** Largest revision of KV LIMITS in force. */
   readonly limitsRevision: number
   /** Definitions that hold from this message on: symbols used for the first time, and changed fees. */
   readonly instruments?: readonly InstrumentDefinition[]

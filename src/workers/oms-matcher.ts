@@ -61,8 +61,8 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
 
 function answer(matcher: Matcher, record: RiskRecord, message: InputMessage, inIndex: number): AnswerOutput[] {
   const reports = matcher.apply(record)
-  // Changed limits have no report; everything else has an answer, be it an empty one.
-  if (record.type === 'limits') return []
+  // Changed limits and halts have no report; everything else has an answer, be it an empty one.
+  if (record.type === 'limits' || record.type === 'halt') return []
   const transactTime = rfc3339FromUs(record.timeUs)
   const fallbackOrderId = orderIdOf(record.srcSeq)
   const encoded = reports.map((report, index) =>

@@ -89,6 +89,17 @@ function limit(side: string, quantity: number | string, price: number | string, 
   return { symbol: 'S', side, type: 'LIMIT', quantity, price, ...more }
 }
 
+/** An order of a type in REF, whose mark is 100. */
+function stop(type: string, more: Body = {}): Body {
+  return {
+    ...{ symbol: 'REF', side: 'SELL', type, quantity: 1 },
+    ...(type === 'STOP' || type === 'STOP_LIMIT' ? { stopPrice: 90 } : {}),
+    ...(type === 'LIMIT' || type === 'STOP_LIMIT' ? { price: 89 } : {}),
+    ...(type === 'TRAILING_STOP' ? { trailingOffset: 4 } : {}),
+    ...more,
+  }
+}
+
 function reasonOf(record: RiskRecord): RejectReason | undefined {
   return record.type === 'reject' ? record.reason : undefined
 }
@@ -136,23 +147,30 @@ void t.test('P1.20 every refusal has its reason and a text that names field, bou
       text: /only cancels/,
       echo: { account: 'default', symbol: 'S', side: 'BUY', ordType: 'LIMIT', quantity: '1', price: '100' },
     },
-    ...['STOP', 'STOP_LIMIT', 'TRAILING_STOP'].map((type) => ({
-      name: type,
-      body: {
-        ...{ symbol: 'S', side: 'BUY', type, quantity: 1 },
-        ...(type === 'TRAILING_STOP' ? { trailingOffset: 1 } : { stopPrice: 1 }),
-        ...(type === 'STOP_LIMIT' ? { price: 1 } : {}),
-      },
-      reason: 'INVALID_FIELD' as const,
-      text: new RegExp(`ordType ${type} is not supported yet`),
-    })),
-    { name: 'reduceOnly', body: { ...buy, reduceOnly: true }, reason: 'INVALID_FIELD', text: /reduceOnly is not/ },
-    { name: 'iceberg', body: { ...buy, displayQuantity: 1 }, reason: 'INVALID_FIELD', text: /displayQuantity is not/ },
     {
-      name: 'stp',
-      body: { ...buy, stpMode: 'EXPIRE_TAKER' },
-      reason: 'INVALID_FIELD',
-      text: /stpMode EXPIRE_TAKER is/,
+      name: 'stopPrice off tick',
+      body: { symbol: 'S', side: 'BUY', type: 'STOP', quantity: 1, stopPrice: '1.001' },
+      reason: 'PRICE_OFF_TICK',
+      text: /stopPrice 1\.001 .* 0\.01$/,
+      echo: { account: 'default', symbol: 'S', side: 'BUY', ordType: 'STOP', quantity: '1', stopPrice: '1.001' },
+    },
+    {
+      name: 'trailingOffset off tick',
+      body: { symbol: 'S', side: 'BUY', type: 'TRAILING_STOP', quantity: 1, trailingOffset: '1.001' },
+      reason: 'PRICE_OFF_TICK',
+      text: /trailingOffset 1\.001 .* 0\.01$/,
+    },
+    {
+      name: 'displayQuantity off lot',
+      body: { ...buy, displayQuantity: '0.0005' },
+      reason: 'QUANTITY_OFF_LOT',
+      text: /displayQuantity 0\.0005 .* 0\.001$/,
+    },
+    {
+      name: 'a trailing stop without any price',
+      body: { symbol: 'S', side: 'SELL', type: 'TRAILING_STOP', quantity: 1, trailingOffset: 1 },
+      reason: 'PRICE_NO_REFERENCE',
+      text: /S has no trade/,
     },
     {
       name: 'unknown symbol, strict',
@@ -310,13 +328,29 @@ void t.test('P1.20 every refusal has its reason and a text that names field, bou
       reason: 'INVALID_FIELD',
       text: /price does not apply to MARKET/,
     },
-    {
-      name: 'stopPrice in a replace',
-      before: replaceable,
-      kind: 'replace',
+    ...['STOP', 'TRAILING_STOP'].map((type) => ({
+      name: `price on a ${type}`,
+      before: (desk: Desk) => desk.send('new', stop(type)),
+      kind: 'replace' as const,
+      body: { orderId: 'o-1', price: 99 },
+      reason: 'INVALID_FIELD' as const,
+      text: new RegExp(`price does not apply to ${type}$`),
+    })),
+    ...['LIMIT', 'MARKET', 'TRAILING_STOP'].map((type) => ({
+      name: `stopPrice on a ${type}`,
+      before: (desk: Desk) => desk.send('new', stop(type)),
+      kind: 'replace' as const,
       body: { orderId: 'o-1', stopPrice: 99 },
-      reason: 'INVALID_FIELD',
-      text: /stopPrice is not supported yet/,
+      reason: 'INVALID_FIELD' as const,
+      text: new RegExp(`stopPrice does not apply to ${type}$`),
+    })),
+    {
+      name: 'stopPrice off tick in a replace',
+      before: (desk) => desk.send('new', stop('STOP')),
+      kind: 'replace',
+      body: { orderId: 'o-1', stopPrice: '99.001' },
+      reason: 'PRICE_OFF_TICK',
+      text: /stopPrice 99\.001/,
     },
     {
       name: 'replace while storage is full',

@@ -488,7 +488,7 @@ class Run {
     const record = this.#pending()[this.#processed]
     if (!record) throw new Error('nothing to process')
     this.#processed += 1
-    if (record.type === 'limits') return
+    if (record.type === 'limits' || record.type === 'halt') return
     const reports = this.#outcomeOf(record)
     // Orders of the venue fill whenever somebody comes for them.
     for (let left = this.#chance(0.5) ? this.#below(3) : 0; left > 0; left -= 1) {
@@ -569,6 +569,7 @@ class Run {
         return [{ orderNumber: 0, ends: false, lots: 0, json: { orderId, execType, ordStatus: 'Rejected' } }]
       }
       case 'limits':
+      case 'halt':
         return []
     }
   }

@@ -78,6 +78,7 @@ export class NaiveBook {
       case 'reject':
         return [this.#reject(record)]
       case 'limits':
+      case 'halt':
         return []
     }
   }
