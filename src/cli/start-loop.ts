@@ -1,5 +1,5 @@
 import { messageOf } from '../base/errors.ts'
-import { createWorkerHttp } from '../http/health-routes.ts'
+import { createWorkerHttp, type FastifyInstance } from '../http/health-routes.ts'
 import { HealthMonitor, type HealthOptions, type RedisHealth } from '../runtime/health.ts'
 import { createWorkerMetrics, type WorkerMetrics } from '../runtime/metrics.ts'
 import { type Fold, WorkerLoop } from '../runtime/worker-loop.ts'
@@ -16,6 +16,8 @@ export async function startLoop(
     follows?: NonNullable<HealthOptions['follows']>
     onMetrics?: (metrics: WorkerMetrics) => void
     onActive?: () => void
+    /** Adds what this worker's port answers besides. */
+    routes?: (app: FastifyInstance) => void
     onStop?: () => Promise<void> | void
   },
 ): Promise<Running> {
@@ -48,7 +50,8 @@ export async function startLoop(
   })
   const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
   parts.onMetrics?.(metrics)
-  const http = createWorkerHttp(servedOf(health, metrics))
+  const http = createWorkerHttp(servedOf(health, metrics), () => nats.isConnected(), log)
+  parts.routes?.(http)
   try {
     await listen(http, name, shared)
   } catch (error) {

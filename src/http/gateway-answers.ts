@@ -2,13 +2,19 @@ import { parseDecimal, decimalTextOf } from '../base/decimal.ts'
 import { quote } from '../base/json.ts'
 import type { OrderState } from '../domain/order-views.ts'
 import type { InvalidField } from '../schemas/command.ts'
+import { streamSpec } from '../subjects/contract.ts'
+
+/** Largest command that ORDERS takes, its headers included. */
+export const commandBytesMax = streamSpec('ORDERS').maxMsgSize ?? 0
 
 /** What a door refuses a request with, and the status code of each; those of SYSTEM_ and overload may be tried again. */
 const doorErrors = {
   INVALID_MESSAGE: 400,
   INVALID_FIELD: 400,
+  LOOPBACK_ONLY: 403,
   ORDER_UNKNOWN: 404,
   ROUTE_UNKNOWN: 404,
+  PROFILE_RUNNING: 409,
   BODY_TOO_LARGE: 413,
   MEDIA_TYPE: 415,
   OVERLOADED: 429,
@@ -57,6 +63,13 @@ export function invalidField(field: string, problem: string): DoorError {
 
 export function orderUnknown(orderId: string): DoorError {
   return new DoorError('ORDER_UNKNOWN', `no order ${orderId} is known`)
+}
+
+export function tooLarge(): DoorError {
+  return new DoorError(
+    'BODY_TOO_LARGE',
+    `a command has at most ${commandBytesMax} bytes, its headers (about 100) included`,
+  )
 }
 
 /** The one answer about an order (contract, section 4); null where nothing is known, numbers with every digit. */

@@ -7,14 +7,10 @@ import type { StreamMonitor } from '../runtime/stream-monitor.ts'
 import { type Command, decodeCommand } from '../schemas/command.ts'
 import { orderIdOf, orderNumberOf } from '../schemas/execution.ts'
 import type { Settings } from '../schemas/settings.ts'
-import { streamSpec } from '../subjects/contract.ts'
 import type { Answer, ExecutionFeed } from './execution-feed.ts'
-import { DoorError, encodeOrderAnswer, invalidField, orderUnknown } from './gateway-answers.ts'
+import { DoorError, encodeOrderAnswer, invalidField, orderUnknown, tooLarge } from './gateway-answers.ts'
 import type { GatewayStats } from './gateway-stats.ts'
 import { type Lookup, pendingState } from './lookup.ts'
-
-/** Largest command that ORDERS takes, its headers included. */
-export const commandBytesMax = streamSpec('ORDERS').maxMsgSize ?? 0
 
 export interface GatewayCommandsOptions {
   readonly nats: Nats
@@ -183,11 +179,4 @@ function withOrderId(body: Buffer, orderId: string): Buffer {
   if (at === 0) return body
   const field = Buffer.from(`"orderId":${JSON.stringify(orderId)}${isEmpty ? '' : ','}`)
   return Buffer.concat([body.subarray(0, at), field, body.subarray(at)])
-}
-
-export function tooLarge(): DoorError {
-  return new DoorError(
-    'BODY_TOO_LARGE',
-    `a command has at most ${commandBytesMax} bytes, its headers (about 100) included`,
-  )
 }

@@ -1,20 +1,15 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { OrderState } from '../domain/order-views.ts'
 import type { Log } from '../runtime/log.ts'
-import { isUnavailable } from '../runtime/query.ts'
 import { accountPattern, symbolPattern } from '../schemas/command.ts'
 import type { ExecutionFeed } from './execution-feed.ts'
-import { DoorError, encodeOrderAnswer, invalidField, orderUnknown } from './gateway-answers.ts'
-import {
-  commandBytesMax,
-  GatewayCommands,
-  type GatewayCommandsOptions,
-  type OrderAnswer,
-  tooLarge,
-} from './gateway-commands.ts'
+import { commandBytesMax, DoorError, encodeOrderAnswer, invalidField, orderUnknown } from './gateway-answers.ts'
+import { GatewayCommands, type GatewayCommandsOptions, type OrderAnswer } from './gateway-commands.ts'
 import { GatewayStats } from './gateway-stats.ts'
 import { addHealthRoutes, type Served } from './health-routes.ts'
 import { Lookup } from './lookup.ts'
+import { addProfileRoute } from './profile-routes.ts'
+import { addRefusals, refusalOf } from './refusals.ts'
 
 const endedPerListMax = 1_000
 const depthDefault = 50
@@ -32,8 +27,7 @@ export interface GatewayOptions extends Omit<GatewayCommandsOptions, 'lookup' | 
  */
 export function createGateway(options: GatewayOptions): FastifyInstance {
   const { nats, feed, settings, log, served } = options
-  const refuse = (error: unknown, _request: FastifyRequest, reply: FastifyReply) =>
-    sendError(reply, doorErrorOf(error, nats.isConnected(), log))
+  const refuse = refusalOf(() => nats.isConnected(), log)
   const app = fastify({
     logger: false,
     forceCloseConnections: 'idle',
@@ -52,10 +46,7 @@ export function createGateway(options: GatewayOptions): FastifyInstance {
     { parseAs: 'buffer' },
     (_request, body, done) => done(null, body),
   )
-  app.setErrorHandler(refuse)
-  app.setNotFoundHandler((request, reply) =>
-    sendError(reply, new DoorError('ROUTE_UNKNOWN', `no ${request.method} ${request.url}`)),
-  )
+  addRefusals(app, refuse)
 
   app.post('/orders', async (request, reply) =>
     sendAnswer(reply, await commands.create(bodyOf(request), traceparentOf(request))),
@@ -110,6 +101,7 @@ export function createGateway(options: GatewayOptions): FastifyInstance {
     order_wait_ms: settings.ORDER_WAIT_MS,
   }))
   addHealthRoutes(app, served)
+  addProfileRoute(app)
   return app
 }
 
@@ -150,24 +142,6 @@ function sendJson(reply: FastifyReply, json: string): FastifyReply {
 
 function sendAnswer(reply: FastifyReply, { code, json }: OrderAnswer): FastifyReply {
   return sendJson(reply.code(code), json)
-}
-
-function sendError(reply: FastifyReply, error: DoorError): FastifyReply {
-  if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds)
-  // As an Error it would come back to the error handler.
-  return reply.code(error.status).send(error.toJSON())
-}
-
-function doorErrorOf(error: unknown, isConnected: boolean, log: Log): DoorError {
-  if (error instanceof DoorError) return error
-  const { statusCode = 500, message = '' } = error as { statusCode?: number; message?: string }
-  if (statusCode === 413) return tooLarge()
-  if (statusCode === 415) return new DoorError('MEDIA_TYPE', 'send the command as content-type: application/json')
-  if (statusCode < 500) return new DoorError('INVALID_MESSAGE', message)
-  if (!isConnected || isUnavailable(error))
-    return new DoorError('SYSTEM_UNAVAILABLE', `NATS did not answer: ${message}`)
-  log.error({ err: error }, 'a request failed')
-  return new DoorError('INTERNAL', 'this is a fault of the door; its log says more')
 }
 
 function bodyOf({ body }: FastifyRequest): Buffer {

@@ -1,5 +1,10 @@
 import fastify, { type FastifyInstance } from 'fastify'
+import type { Log } from '../runtime/log.ts'
 import type { HealthBody, HealthStatus } from '../schemas/health.ts'
+import { addProfileRoute } from './profile-routes.ts'
+import { addRefusals, refusalOf } from './refusals.ts'
+
+export type { FastifyInstance }
 
 /** What a process serves about one of its workers. */
 export interface Served {
@@ -24,8 +29,15 @@ export function addHealthRoutes(app: FastifyInstance, served: Served): void {
 }
 
 /** The port of a worker that has no door of its own. */
-export function createWorkerHttp(served: Served): FastifyInstance {
-  const app = fastify({ logger: false, forceCloseConnections: true })
+export function createWorkerHttp(served: Served, isConnected: () => boolean, log: Log): FastifyInstance {
+  const refuse = refusalOf(isConnected, log)
+  const app = fastify({
+    logger: false,
+    forceCloseConnections: true,
+    frameworkErrors: (error, request, reply) => void refuse(error, request, reply),
+  })
+  addRefusals(app, refuse)
   addHealthRoutes(app, served)
+  addProfileRoute(app)
   return app
 }
