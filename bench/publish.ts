@@ -32,7 +32,7 @@ export async function publishBench(options: { messages: number; rounds: number }
   const publisher = new AckedPublisher(nats.connection, 30_000)
   try {
     await nats.jsm.streams.add({ name: 'BENCH', subjects: ['bench'], max_bytes: 2 ** 31 })
-    const ours = () => new Promise<void>((resolve) => publisher.publish('bench', body, undefined, () => resolve()))
+    const ours = () => new Promise<void>((resolve) => publisher.publish('bench', body, '', () => resolve()))
     const peer = async () => {
       await nats.js.publish('bench', body)
     }

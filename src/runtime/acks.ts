@@ -1,5 +1,6 @@
-import type { Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
+import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { createInbox } from '@nats-io/transport-node'
+import { WireHeaders } from './wire-headers.ts'
 
 /** What the server said to one publish. */
 export type PubAck =
@@ -35,6 +36,7 @@ export class AckedPublisher {
   readonly #timeoutMs: number
   readonly #waiting = new Map<number, Waiting>()
   readonly #timer: NodeJS.Timeout
+  readonly #headers = new WireHeaders()
   #token = 0
 
   constructor(connection: NatsConnection, timeoutMs = 3_000) {
@@ -47,23 +49,21 @@ export class AckedPublisher {
   }
 
   /**
+   * @param headerLines made by `headerLine`; empty for none
    * @param settle called once, never synchronously
    * @throws the client's error when the connection is closed or the message larger than the server takes
    */
-  publish(
-    subject: string,
-    data: Uint8Array | string,
-    headers: MsgHdrs | undefined,
-    settle: (ack: PubAck) => void,
-  ): void {
+  publish(subject: string, data: Uint8Array | string, headerLines: string, settle: (ack: PubAck) => void): void {
     const token = ++this.#token
     const reply = this.#prefix + String(token)
-    this.#connection.publish(subject, data, headers ? { reply, headers } : { reply })
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data
+    this.#headers.lines = headerLines
+    this.#connection.publish(subject, bytes, headerLines === '' ? { reply } : { reply, headers: this.#headers })
     this.#waiting.set(token, { deadlineMs: Date.now() + this.#timeoutMs, settle })
   }
 
-  request(subject: string, data: Uint8Array | string, headers?: MsgHdrs): Promise<PubAck> {
-    return new Promise((resolve) => this.publish(subject, data, headers, resolve))
+  request(subject: string, data: Uint8Array | string, headerLines = ''): Promise<PubAck> {
+    return new Promise((resolve) => this.publish(subject, data, headerLines, resolve))
   }
 
   close(): void {
@@ -91,10 +91,33 @@ export class AckedPublisher {
   }
 }
 
+/**
+ * The number at the end of `{"stream":…,"seq":123}`, which is nearly every answer; undefined for any other, as refusals
+ * that begin with `{"error":` and end with `"seq":0}`.
+ */
+function storedSequence(body: Uint8Array): number | undefined {
+  let at = body.length - 1
+  if (body[2] !== ascii.s || body[at] !== ascii.closingBrace) return undefined
+  let sequence = 0
+  let weight = 1
+  for (at -= 1; ; at -= 1) {
+    const digit = (body[at] ?? 0) - ascii.zero
+    if (digit < 0 || digit > 9) break
+    sequence += digit * weight
+    weight *= 10
+  }
+  // Of what an answer may end with only `"seq":` has a `q` there.
+  return weight > 1 && body[at - 2] === ascii.q ? sequence : undefined
+}
+
+const ascii = { zero: 0x30, q: 0x71, s: 0x73, closingBrace: 0x7d } as const
+
 function readAck(message: Msg): PubAck {
   // No responders: no stream takes this subject, or its leader is away.
   if (message.data.length === 0)
     return { outcome: 'refused', errCode: message.headers?.code ?? 503, description: 'no stream answers' }
+  const sequence = storedSequence(message.data)
+  if (sequence !== undefined) return { outcome: 'stored', sequence, duplicate: false }
   const body = message.json<AckBody>()
   if (body.error)
     return {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { headers as createHeaders } from '@nats-io/transport-node'
 import type { CommandKind } from '../schemas/risk.ts'
 import { headerNames, ordersSubject } from '../subjects/names.ts'
 import type { AckedPublisher, PubAck } from './acks.ts'
 import type { Nats } from './nats.ts'
+import { headerLine } from './wire-headers.ts'
 
 const retryMs = 100
 const noResponders = 503
@@ -41,12 +41,11 @@ export class CommandPublisher {
   ): Promise<PubAck> {
     const { kind, body, account, traceparent, isPatient = false } = command
     const subject = ordersSubject(kind, account)
-    const headers = createHeaders()
-    headers.set('Nats-Msg-Id', `${this.#idPrefix}-${(this.#count += 1)}`)
-    if (traceparent !== undefined) headers.set(headerNames.traceparent, traceparent)
+    const id = headerLine('Nats-Msg-Id', `${this.#idPrefix}-${(this.#count += 1)}`)
+    const lines = traceparent === undefined ? id : id + headerLine(headerNames.traceparent, traceparent)
     let isDoubtful = false
     for (;;) {
-      const ack = await before(deadlineMs, this.#publisher.request(subject, body, headers))
+      const ack = await before(deadlineMs, this.#publisher.request(subject, body, lines))
       if (ack.outcome === 'stored') return ack
       // That no stream answers now says nothing about an earlier attempt.
       const isWorthWaiting = ack.outcome === 'unknown' || (ack.errCode === noResponders && (isDoubtful || isPatient))

@@ -1,12 +1,11 @@
 import type { JetStreamManager } from '@nats-io/jetstream'
-import { headers as createHeaders, type MsgHdrs } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import { headerNames } from '../subjects/names.ts'
 import { type AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
-import { type Position, storedMessage } from './position.ts'
+import { type Position, positionLines, storedMessage } from './position.ts'
 
 /** One message of a single-writer stream. */
 export interface Output {
@@ -27,19 +26,16 @@ interface Entry {
 const retryMs = 200
 
 /**
- * Headers that let the server store a message only as the successor of the one before it.
+ * Header lines that let the server store a message only as the successor of the one before it.
  *
  * The sequence alone does not fence a pipeline: of the messages that an outdated writer has on their way, one may
  * expect just the sequence that its successor has reached, and from there on its pipeline fits. The chain of message
  * ids cannot be met by chance: each names its predecessor, and the epoch record is nobody's predecessor but the new
  * writer's (docs/adr/0003).
  */
-export function fenceHeaders(writerId: string, lastSequence: number, isEpoch: boolean): MsgHdrs {
-  const headers = createHeaders()
-  headers.set('Nats-Expected-Last-Sequence', String(lastSequence))
-  headers.set('Nats-Msg-Id', `${writerId}-${lastSequence + 1}`)
-  if (!isEpoch) headers.set('Nats-Expected-Last-Msg-Id', `${writerId}-${lastSequence}`)
-  return headers
+export function fenceLines(writerId: string, lastSequence: number, isEpoch: boolean): string {
+  const lines = `Nats-Expected-Last-Sequence: ${lastSequence}\r\nNats-Msg-Id: ${writerId}-${lastSequence + 1}\r\n`
+  return isEpoch ? lines : `${lines}Nats-Expected-Last-Msg-Id: ${writerId}-${lastSequence}\r\n`
 }
 
 /**
@@ -134,11 +130,8 @@ export class FencedWriter {
       this.#unanswered += 1
       this.#sent += 1
       try {
-        this.#publisher.publish(
-          entry.output.subject,
-          entry.output.body,
-          this.#headersOf(entry.output, expected),
-          (ack) => this.#answered(entry, expected + 1, ack),
+        this.#publisher.publish(entry.output.subject, entry.output.body, this.#linesOf(entry.output, expected), (ack) =>
+          this.#answered(entry, expected + 1, ack),
         )
       } catch (error) {
         this.#fail(error instanceof Error ? error : new Error(messageOf(error)))
@@ -238,13 +231,9 @@ export class FencedWriter {
     return true
   }
 
-  #headersOf({ position, srcSeq }: Output, lastSequence: number): MsgHdrs {
-    const headers = fenceHeaders(this.#writerId, lastSequence, false)
-    headers.set(headerNames.inSeq, String(position.inSeq))
-    headers.set(headerNames.inIndex, String(position.inIndex))
-    if (position.part !== undefined) headers.set(headerNames.inPart, position.part)
-    if (srcSeq !== undefined) headers.set(headerNames.srcSeq, String(srcSeq))
-    return headers
+  #linesOf({ position, srcSeq }: Output, lastSequence: number): string {
+    const lines = fenceLines(this.#writerId, lastSequence, false) + positionLines(position)
+    return srcSeq === undefined ? lines : `${lines}${headerNames.srcSeq}: ${srcSeq}\r\n`
   }
 
   #fail(error: Error): void {

@@ -29,6 +29,12 @@ export function storedMessage(jsm: JetStreamManager, stream: string, query: MsgR
   return jsm.streams.getMessage(stream, query)
 }
 
+/** The header lines that carry a position. */
+export function positionLines({ inSeq, inIndex, part }: Position): string {
+  const lines = `${headerNames.inSeq}: ${inSeq}\r\n${headerNames.inIndex}: ${inIndex}\r\n`
+  return part === undefined ? lines : `${lines}${headerNames.inPart}: ${part}\r\n`
+}
+
 /** Position in the headers of a stored output. */
 export function positionOf(headers: { get(name: string): string }): Position {
   const part = headers.get(headerNames.inPart)

@@ -27,18 +27,27 @@ export interface InputMessage {
   readonly srcSeq: number | undefined
 }
 
-/** Most readers need neither time nor headers of most messages, so these are looked at when they are asked for. */
+/**
+ * Most readers need neither time nor headers of most messages, so these are looked at when they are asked for. What the
+ * reply subject says (`$JS.ACK.[<domain>.<account hash>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
+ * sequence>.<time, ns>.<pending>[.<token>]`) is read once and by hand: the client takes it apart anew for each question.
+ */
 class StreamMessage implements InputMessage {
   readonly #message: JsMsg
+  readonly #timeNs: string
   readonly sequence: number
   readonly pending: number
   readonly data: Uint8Array
 
   constructor(message: JsMsg) {
-    const { streamSequence, pending } = message.info
+    // Its type does not show it.
+    assert('reply' in message && typeof message.reply === 'string', 'a message of a stream has a reply subject')
+    const tokens = message.reply.split('.')
+    const first = tokens.length === 9 ? 4 : 6
     this.#message = message
-    this.sequence = streamSequence
-    this.pending = pending
+    this.sequence = Number(tokens[first + 1])
+    this.#timeNs = tokens[first + 3] ?? ''
+    this.pending = Number(tokens[first + 4])
     this.data = message.data
   }
 
@@ -47,8 +56,8 @@ class StreamMessage implements InputMessage {
   }
 
   get timeUs(): number {
-    // info.timestampNanos is a double and has lost digits; this is the exact one.
-    return Number(this.#message.timestampNanos / 1_000n)
+    // As a double nanoseconds would lose digits; microseconds do not.
+    return Number(this.#timeNs.slice(0, -3))
   }
 
   get traceparent(): string | undefined {

@@ -1,10 +1,11 @@
-import { headers as createHeaders, type MsgHdrs } from '@nats-io/transport-node'
 import { PipelineError } from '../base/errors.ts'
 import type { StreamName, WorkerName } from '../subjects/contract.ts'
 import { deadLetterSubject, headerNames } from '../subjects/names.ts'
 import { type AckedPublisher, type PubAck, wrongLastSequence } from './acks.ts'
 import type { Log } from './log.ts'
+import { positionLines } from './position.ts'
 import type { InputMessage } from './reader.ts'
+import { headerLine } from './wire-headers.ts'
 
 /** A message that cannot be read: stored once in the DLQ before it is acknowledged. */
 export interface DeadLetter {
@@ -46,24 +47,22 @@ export class SideWriter {
 
   /** Stores a dead letter, once for ever: its subject must be empty. */
   async storeDeadLetter(worker: WorkerName, input: StreamName, { message, reason }: DeadLetter): Promise<void> {
-    const headers = createHeaders()
-    headers.set('Nats-Expected-Last-Subject-Sequence', '0')
-    headers.set('Reason', reason.replace(/[^\x20-\x7e]/g, '?'))
-    headers.set('Subject', message.subject)
-    headers.set(headerNames.inSeq, String(message.sequence))
+    const lines = [
+      headerLine('Nats-Expected-Last-Subject-Sequence', '0'),
+      headerLine('Reason', reason.replace(/[^\x20-\x7e]/g, '?')),
+      headerLine('Subject', message.subject),
+      headerLine(headerNames.inSeq, String(message.sequence)),
+    ]
     const subject = deadLetterSubject(worker, input, message.sequence)
     // Refused for its sequence: it is there since an earlier life of this worker.
     const isThere = (ack: PubAck) => ack.outcome === 'refused' && ack.errCode === wrongLastSequence
-    await this.#storeUntilDone(subject, message.data, headers, isThere)
+    await this.#storeUntilDone(subject, message.data, lines.join(''), isThere)
     this.#deadLetters += 1
   }
 
   async store({ subject, body, inSeq, msgId }: RepeatableOutput): Promise<void> {
-    const headers = createHeaders()
-    headers.set('Nats-Msg-Id', msgId)
-    headers.set(headerNames.inSeq, String(inSeq))
-    headers.set(headerNames.inIndex, '0')
-    await this.#storeUntilDone(subject, body, headers, () => false)
+    const lines = headerLine('Nats-Msg-Id', msgId) + positionLines({ inSeq, inIndex: 0 })
+    await this.#storeUntilDone(subject, body, lines, () => false)
   }
 
   /** What is not stored by now fails with PUBLISH_UNRESOLVED. */
@@ -74,11 +73,11 @@ export class SideWriter {
   async #storeUntilDone(
     subject: string,
     body: Uint8Array | string,
-    headers: MsgHdrs,
+    headerLines: string,
     isThere: (ack: PubAck) => boolean,
   ): Promise<void> {
     for (;;) {
-      const ack = await this.#publisher.request(subject, body, headers)
+      const ack = await this.#publisher.request(subject, body, headerLines)
       if (ack.outcome === 'stored' || isThere(ack)) {
         this.#blockedReason = undefined
         return

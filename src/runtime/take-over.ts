@@ -2,12 +2,11 @@ import { nuid } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { PipelineError } from '../base/errors.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
-import { headerNames } from '../subjects/names.ts'
 import type { AckedPublisher } from './acks.ts'
-import { fenceHeaders, FencedWriter, lastSequenceOf } from './fenced-writer.ts'
+import { fenceLines, FencedWriter, lastSequenceOf } from './fenced-writer.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
-import { type Position, positionOf, positionZero, storedMessage } from './position.ts'
+import { type Position, positionLines, positionOf, positionZero, storedMessage } from './position.ts'
 
 const retryMs = 200
 
@@ -35,12 +34,9 @@ export async function takeOver(
     if (lastSequence > 0 && !last && positionSubject === undefined)
       throw new PipelineError('STREAM_GAP', `${output}: its last message (${lastSequence}) is gone`)
     const position = last ? positionOf(last.header) : positionZero
-    const headers = fenceHeaders(writerId, lastSequence, true)
-    headers.set(headerNames.inSeq, String(position.inSeq))
-    headers.set(headerNames.inIndex, String(position.inIndex))
-    if (position.part !== undefined) headers.set(headerNames.inPart, position.part)
+    const lines = fenceLines(writerId, lastSequence, true) + positionLines(position)
     const body = JSON.stringify({ epoch: lastSequence + 1, ...epoch.rest })
-    const ack = await publisher.request(ingestPrefix + epoch.subject, body, headers)
+    const ack = await publisher.request(ingestPrefix + epoch.subject, body, lines)
     if (ack.outcome === 'stored') {
       const options = { nats, publisher, stream: output, writerId, lastSequence: ack.sequence, log, onFatal }
       return { position, writer: new FencedWriter(options) }

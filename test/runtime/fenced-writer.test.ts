@@ -1,11 +1,11 @@
 import { DiscardPolicy, type StreamConfig } from '@nats-io/jetstream'
-import { headers as createHeaders } from '@nats-io/transport-node'
 import t, { type Test } from 'tap'
 import { isPipelineError } from '../../src/base/errors.ts'
 import { AckedPublisher, type PubAck, wrongLastSequence } from '../../src/runtime/acks.ts'
-import { fenceHeaders, FencedWriter } from '../../src/runtime/fenced-writer.ts'
+import { fenceLines, FencedWriter } from '../../src/runtime/fenced-writer.ts'
 import { createLog } from '../../src/runtime/log.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
+import { headerLine } from '../../src/runtime/wire-headers.ts'
 import { startProxy } from '../support/proxy.ts'
 import { connectTestNats, startTestNats, until } from '../support/stack.ts'
 
@@ -39,7 +39,7 @@ async function takeOver(
   const { writerId = 'a', bodyBytes = 0 } = options
   const publisher = new AckedPublisher(nats.connection, options.timeoutMs)
   const lastSequence = (await nats.jsm.streams.info(stream)).state.last_seq
-  const ack = await publisher.request(stream, 'epoch', fenceHeaders(writerId, lastSequence, true))
+  const ack = await publisher.request(stream, 'epoch', fenceLines(writerId, lastSequence, true))
   t.match(ack, { outcome: 'stored', sequence: lastSequence + 1 })
   const stored: string[] = []
   const fatals: Error[] = []
@@ -115,11 +115,7 @@ void t.test('P1.09 a pipeline that another writer breaks into', async (t) => {
     const nats = await emptyStream(t)
     const publisher = new AckedPublisher(nats.connection)
     t.teardown(() => publisher.close())
-    const expecting = (lastSequence: number) => {
-      const headers = createHeaders()
-      headers.set('Nats-Expected-Last-Sequence', String(lastSequence))
-      return headers
-    }
+    const expecting = (lastSequence: number) => headerLine('Nats-Expected-Last-Sequence', String(lastSequence))
     const acks: Promise<PubAck>[] = []
     const publish = (body: string, lastSequence: number) =>
       acks.push(publisher.request(stream, body, expecting(lastSequence)))
@@ -138,7 +134,7 @@ void t.test('P1.09 a pipeline that another writer breaks into', async (t) => {
     const nats = await emptyStream(t)
     const desk = await takeOver(t, nats)
     desk.write(5)
-    const epoch = desk.publisher.request(stream, 'epoch of b', fenceHeaders('b', 6, true))
+    const epoch = desk.publisher.request(stream, 'epoch of b', fenceLines('b', 6, true))
     desk.write(20)
     t.match(await epoch, { outcome: 'stored', sequence: 7 })
     await until('the end', () => desk.fatals.length > 0)
@@ -262,13 +258,12 @@ void t.test('P1.09 what AckedPublisher says of one publish', async (t) => {
   t.teardown(() => publisher.close())
   t.same(await publisher.request(stream, 'x'), { outcome: 'stored', sequence: 1, duplicate: false })
   t.match(await publisher.request('nobody.listens', 'x'), { outcome: 'refused', errCode: 503 })
-  t.match(await publisher.request(stream, 'x', fenceHeaders('a', 7, true)), {
+  t.match(await publisher.request(stream, 'x', fenceLines('a', 7, true)), {
     outcome: 'refused',
     errCode: wrongLastSequence,
     description: 'wrong last sequence: 1',
   })
-  const once = createHeaders()
-  once.set('Nats-Msg-Id', 'once')
+  const once = headerLine('Nats-Msg-Id', 'once')
   t.same(await publisher.request(stream, 'x', once), { outcome: 'stored', sequence: 2, duplicate: false })
   t.same(await publisher.request(stream, 'x', once), { outcome: 'stored', sequence: 2, duplicate: true })
 
@@ -279,14 +274,14 @@ void t.test('P1.09 what AckedPublisher says of one publish', async (t) => {
     },
   })
   const acks: PubAck[] = []
-  publisher.publish('says.nothing', 'x', undefined, (ack) => acks.push(ack))
+  publisher.publish('says.nothing', 'x', '', (ack) => acks.push(ack))
   await until('the time-out', () => acks.length > 0)
   t.same(acks, [{ outcome: 'unknown' }])
   answerLate?.()
   await nats.connection.flush()
   t.equal(acks.length, 1, 'an answer that comes later is not told')
 
-  t.throws(() => publisher.publish(stream, 'x'.repeat(2 * 2 ** 20), undefined, () => t.fail('told')), /max_payload/)
+  t.throws(() => publisher.publish(stream, 'x'.repeat(2 * 2 ** 20), '', () => t.fail('told')), /max_payload/)
   const open = publisher.request('says.nothing', 'x')
   publisher.close()
   t.same(await open, { outcome: 'unknown' }, 'closing leaves nobody waiting')
