@@ -14,6 +14,7 @@ export const errorCodes = [
   'STREAM_GAP',
   'WRITER_FENCED',
   'PUBLISH_UNRESOLVED',
+  'FILE_INVALID',
   'USAGE',
 ] as const
 

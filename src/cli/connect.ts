@@ -5,7 +5,7 @@ import { isUnavailable } from '../runtime/query.ts'
 import { isStreamNotFound } from '../runtime/streams.ts'
 import type { StreamName } from '../subjects/contract.ts'
 
-const natsUrlDefault = 'nats://127.0.0.1:4222'
+export const natsUrlDefault = 'nats://127.0.0.1:4222'
 const remedy = 'start everything with `trade2026 up`, or set NATS_URL (or --nats) to the server that runs'
 
 export interface NatsOption {

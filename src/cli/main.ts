@@ -6,6 +6,7 @@ import { interrupted } from './interrupt.ts'
 /** Which errors mean that something else is missing or unreachable, and which that the call was wrong. */
 const exitCodeOf: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: exitCodes.usage,
+  FILE_INVALID: exitCodes.usage,
   USAGE: exitCodes.usage,
   COMPONENT_MISSING: exitCodes.unavailable,
   COMPONENT_VERSION: exitCodes.unavailable,
@@ -26,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   order: async () => (await import('./order.ts')).addOrderCommand,
   positions: async () => (await import('./positions.ts')).addPositionsCommand,
   tail: async () => (await import('./tail.ts')).addTailCommand,
+  replay: async () => (await import('./replay.ts')).addReplayCommand,
   lag: async () => (await import('./lag.ts')).addLagCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,
 }

@@ -68,6 +68,15 @@ function conclude([first]: readonly ExecutionReport[], json: boolean): void {
   }
 }
 
+/** Cancels what an account has open in a symbol. @returns whether that was answered in time */
+export async function massCancel(nats: Nats, account: string, symbol: string, timeoutMs = 5_000): Promise<boolean> {
+  const deadlineMs = Date.now() + timeoutMs
+  const { last_seq: before } = (await nats.jsm.streams.info('EXECUTIONS')).state
+  const body = utf8FromText(JSON.stringify({ account, symbol }))
+  const sequence = await publish(nats, { kind: 'mass_cancel', body, account }, deadlineMs)
+  return (await answerTo(nats, sequence, before, deadlineMs - Date.now())) !== undefined
+}
+
 /** @returns sequence in ORDERS */
 async function publish(
   nats: Nats,

@@ -30,6 +30,8 @@ export interface StackOptions {
   readonly dataDir: string
   readonly layout: Layout
   readonly settings: Settings
+  /** With instruments.json and limits.json; unset: ours. */
+  readonly configDir?: string
   /** `contract`: the documented ports; `free`: whatever is free. */
   readonly ports: 'contract' | 'free'
   /** Ends a start that is under way: what has started is stopped, and `startStack` rejects. */
@@ -211,6 +213,7 @@ async function startWorkers(
       `${label}-${createHash('sha256').update(place.dataDir).digest('hex').slice(0, 8)}`,
       ...workers.flatMap((worker) => ['--port', `${worker}=${place.ports[worker]}`]),
       ...(place.isOwnNats ? ['--store-dir', place.dataDir] : []),
+      ...(options.configDir === undefined ? [] : ['--config-dir', options.configDir]),
     ],
     env: { ...process.env, NATS_URL: place.natsUrl, REDIS_URL: place.redisUrl },
     logFile,
