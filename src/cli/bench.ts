@@ -1,57 +1,139 @@
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { fileURLToPath } from 'node:url'
+import type { ChainOptions, LoadLevel } from '../../bench/pipeline.ts'
+import type { Row } from '../../bench/rows.ts'
+import type { Session } from '../../bench/session.ts'
+import { jsonOption } from './connect.ts'
+import { interrupted, onInterrupt } from './interrupt.ts'
 import { wholeNumber } from './options.ts'
+import { printJson, printLine, say } from './output.ts'
 import { type Layout, layouts } from './stack.ts'
 
-const say = (message: string) => process.stderr.write(`${message}\n`)
+const resultsFolder = fileURLToPath(new URL('../../bench/results', import.meta.url))
+
+interface CommonOptions {
+  readonly rounds: number
+  readonly results: string
+  readonly json: boolean
+}
+
+interface StackOptions extends CommonOptions {
+  readonly layout?: Layout
+}
 
 export function addBenchCommand(program: Command): void {
   const bench = program
     .command('bench')
     .description('measure this machine; bench/README.md says how each figure is made')
     .addHelpText('after', '\nFigures move with whatever else the machine does: look at min and max, and at the ratios.')
-  bench
-    .command('matcher')
-    .description('the matcher in process, report values included, beside nodejs-order-book in the same run')
+  const scenario = (name: string, about: string, rounds: number) =>
+    bench
+      .command(name)
+      .description(about)
+      .option('--rounds <n>', 'rounds, what is compared in turn', wholeNumber, rounds)
+      .option('--results <folder>', 'where the results are kept as a file', resultsFolder)
+      .addOption(jsonOption('rows as one JSON document on stdout'))
+  const onStack = (name: string, about: string, rounds: number) =>
+    scenario(name, about, rounds).addOption(new Option('--layout <layout>', 'only this layout').choices(layouts))
+  const onChain = (name: string, about: string, loads: readonly LoadLevel[]) =>
+    onStack(name, about, 3)
+      .option('--loads <list>', 'idle, commands a second, or max, with commas between', loadList, loads)
+      .option('--orders <n>', 'commands of a round at max', wholeNumber, 50_000)
+      .option('--seconds <n>', 'length of a round at any other load', wholeNumber, 5)
+
+  scenario('matcher', 'the matcher in process, report values included, beside nodejs-order-book', 5)
     .option('--commands <n>', 'commands of a round', wholeNumber, 500_000)
-    .option('--rounds <n>', 'rounds, ours and the peer’s in turn', wholeNumber, 5)
-    .option('--json', 'rows as one JSON document on stdout', false)
-    .action(async ({ commands, rounds, json }: { commands: number; rounds: number; json: boolean }) => {
-      const { matcherBench } = await import('../../bench/matcher.ts')
-      print(matcherBench({ commands, rounds }), json)
+    .action(async (options: CommonOptions & { commands: number }) => {
+      await runBench(options, async () => {
+        const { matcherBench } = await import('../../bench/matcher.ts')
+        return matcherBench(options).map(({ restingOrders, ...row }) => ({
+          ...row,
+          load: `${restingOrders} resting`,
+          figures: {},
+        }))
+      })
     })
-  bench
-    .command('publish')
-    .description('publishing with an awaited answer a message, beside js.publish in the same run')
+  scenario('publish', 'publishing with an awaited answer a message, beside js.publish', 5)
     .option('--messages <n>', 'messages of a round', wholeNumber, 40_000)
-    .option('--rounds <n>', 'rounds, ours and js.publish in turn', wholeNumber, 5)
-    .option('--json', 'rows as one JSON document on stdout', false)
-    .action(async ({ messages, rounds, json }: { messages: number; rounds: number; json: boolean }) => {
-      const { publishBench } = await import('../../bench/publish.ts')
-      print(await publishBench({ messages, rounds }), json)
+    .action(async (options: CommonOptions & { messages: number }) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/publish.ts')).publishBench(session, options),
+      )
     })
-  bench
-    .command('pipeline')
-    .description('a whole stack on free ports: throughput, latency at 1,000 orders/s, POST latency, memory, CPU')
-    .addOption(new Option('--layout <layout>', 'only this layout').choices(layouts))
-    .option('--rounds <n>', 'rounds, layouts in turn', wholeNumber, 3)
-    .option('--orders <n>', 'commands of a round at full speed', wholeNumber, 50_000)
-    .option('--seconds <n>', 'length of a round at 1,000 orders/s', wholeNumber, 10)
-    .option('--json', 'rows as one JSON document on stdout', false)
-    .action(async (options: { layout?: Layout; rounds: number; orders: number; seconds: number; json: boolean }) => {
-      const { pipelineBench } = await import('../../bench/pipeline.ts')
-      const chosen = options.layout === undefined ? layouts : [options.layout]
-      print(await pipelineBench({ ...options, layouts: chosen, onProgress: say }), options.json)
-    })
+  onChain('chain-bare', 'three pass-through consumers, a message a hop: the baseline of pipeline', [
+    1_000,
+    'max',
+  ]).action(async (options: ChainFlags) => {
+    await runBench(options, async (session) =>
+      (await import('../../bench/pipeline.ts')).bareChainBench(session, chainOptions(options)),
+    )
+  })
+  onChain('pipeline', 'a whole stack, from a command to its report and position, beside chain-bare', [
+    'idle',
+    100,
+    1_000,
+    5_000,
+    'max',
+  ]).action(async (options: ChainFlags) => {
+    await runBench(options, async (session) =>
+      (await import('../../bench/pipeline.ts')).pipelineBench(session, chainOptions(options)),
+    )
+  })
 }
 
-function print(rows: readonly object[], asJson: boolean): void {
-  if (asJson) {
-    process.stdout.write(`${JSON.stringify(rows)}\n`)
-    return
+type ChainFlags = StackOptions & Omit<ChainOptions, 'layouts'>
+
+function chainOptions(flags: ChainFlags): ChainOptions {
+  return { ...flags, layouts: flags.layout === undefined ? layouts : [flags.layout] }
+}
+
+function loadList(text: string): LoadLevel[] {
+  return text.split(',').map((load) => {
+    if (load === 'idle' || load === 'max') return load
+    const rate = Number(load)
+    if (Number.isSafeInteger(rate) && rate > 0) return rate
+    throw new InvalidArgumentError('say idle, max, or commands a second, e.g. 100,1000,max')
+  })
+}
+
+/** Measures, prints the rows and keeps them. Ctrl-C ends everything that runs and keeps nothing. */
+async function runBench(
+  { results, json }: CommonOptions,
+  measure: (session: Session) => Promise<readonly Row[]>,
+): Promise<void> {
+  const [{ createSession }, { createProgress }, { renderRows }, { writeResults }, { machineFacts, versionFacts }] =
+    await Promise.all([
+      import('../../bench/session.ts'),
+      import('../../bench/progress.ts'),
+      import('../../bench/print.ts'),
+      import('../../bench/results.ts'),
+      import('../../bench/machine.ts'),
+    ])
+  const progress = createProgress()
+  const session = createSession(interrupted, progress.update)
+  const end = async () => {
+    progress.stop()
+    await session.end()
   }
-  for (const row of rows) {
-    for (const [name, value] of Object.entries(row))
-      process.stdout.write(`${name.padEnd(18)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}\n`)
-    process.stdout.write('\n')
+  onInterrupt(end)
+  let rows: readonly Row[]
+  try {
+    rows = await measure(session)
+  } finally {
+    await end()
   }
+  const [machine, versions] = [machineFacts(), await versionFacts()]
+  const command = ['trade2026', ...process.argv.slice(2)].join(' ')
+  const path = writeResults(results, { date: new Date().toISOString(), command, machine, versions, rows })
+  if (json) printJson(rows)
+  else {
+    printLine(renderRows(rows))
+    printLine('')
+    printLine(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.system}`)
+    printLine(
+      `node ${versions.node}, nats-server ${versions.natsServer}, valkey ${versions.valkey}, trade2026 ${versions.revision}`,
+    )
+  }
+  say(`kept in ${path}`)
+  process.exit()
 }

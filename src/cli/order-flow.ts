@@ -15,6 +15,15 @@ interface Market {
   mid: number
 }
 
+/** How many accounts and symbols an order flow spreads over, evenly. */
+export interface FlowShape {
+  readonly accounts: number
+  /** The first five are the ones with instruments of their own. */
+  readonly symbols: number
+}
+
+const usualShape: FlowShape = { accounts: 12, symbols: 5 }
+
 /** Uniform numbers in [0, 1) from a seed (mulberry32). */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0
@@ -33,17 +42,21 @@ export function seededRandom(seed: number): () => number {
  *
  * @param run makes the clOrdIds of this run different from those of others on the same streams
  */
-export function* orderFlow(seed: number, run: string): Generator<FlowCommand> {
+export function* orderFlow(seed: number, run: string, shape = usualShape): Generator<FlowCommand> {
   const random = seededRandom(seed)
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T
-  const markets: Market[] = [
+  const known: Market[] = [
     { symbol: 'BTCUSDT', decimals: 2, tick: 0.5, quantity: 0.4, mid: 45_000 },
     { symbol: 'ETHUSDT', decimals: 2, tick: 0.05, quantity: 4, mid: 2_500 },
     { symbol: 'SOLUSDT', decimals: 2, tick: 0.01, quantity: 50, mid: 100 },
     { symbol: 'AAPL', decimals: 2, tick: 0.01, quantity: 20, mid: 230 },
     { symbol: 'EURUSD', decimals: 5, tick: 0.00001, quantity: 5_000, mid: 1.1 },
   ]
-  const accounts = Array.from({ length: 12 }, (_, index) => `trader-${String(index + 1).padStart(2, '0')}`)
+  const markets = Array.from(
+    { length: shape.symbols },
+    (_, index): Market => known[index] ?? { symbol: `X${index}`, decimals: 2, tick: 0.01, quantity: 10, mid: 100 },
+  )
+  const accounts = Array.from({ length: shape.accounts }, (_, index) => `trader-${String(index + 1).padStart(2, '0')}`)
   const open: { account: string; clOrdId: string; market: Market }[] = []
   let next = 0
 

@@ -1,0 +1,52 @@
+import type { Layout } from '../src/cli/stack.ts'
+import { median, percentileNames, type Percentiles, rounded, type Spread, spreadOf } from './statistics.ts'
+
+/** One line of results: one scenario in one layout under one load, over all rounds. */
+export interface Row extends Spread {
+  readonly scenario: string
+  readonly layout?: Layout
+  /** What tells rows of a scenario apart: `max`, `1000/s`, `50 connections`, … */
+  readonly load?: string
+  readonly rounds: number
+  /** Of median, min and max. */
+  readonly unit: string
+  /** Every other figure, its unit last in the name. */
+  readonly figures: Readonly<Record<string, Spread>>
+  /** Median throughput over that of the bare chain of the same layout, measured in turn with it. */
+  readonly ratioToBareChain?: number
+  /** Median over that of whom it is compared with. */
+  readonly ratioToPeer?: number
+  readonly note?: string
+}
+
+/** What one round gave: figures by name. */
+export type Round = Readonly<Record<string, number>>
+
+/** @param unit which figure of the rounds is the row's own */
+export function rowOf(
+  what: Pick<Row, 'scenario' | 'layout' | 'load' | 'ratioToBareChain' | 'ratioToPeer' | 'note'>,
+  unit: string,
+  rounds: readonly Round[],
+): Row {
+  const names = Object.keys(rounds[0] ?? {})
+  const spread = (name: string) => spreadOf(rounds.map((round) => round[name] ?? 0))
+  const figures = names.filter((name) => name !== unit).map((name): [string, Spread] => [name, spread(name)])
+  return { ...what, rounds: rounds.length, ...spread(unit), unit, figures: Object.fromEntries(figures) }
+}
+
+export function ratioOf(ours: readonly Round[], others: readonly Round[], name: string): number {
+  const middle = (rounds: readonly Round[]) => median(rounds.map((round) => round[name] ?? 0))
+  return rounded(middle(ours) / middle(others))
+}
+
+/** `reportP50Ms`, `reportP90Ms`, … */
+export function percentileFigures(what: string, percentiles: Percentiles): Round {
+  return Object.fromEntries(
+    percentileNames.map((name) => [`${what}${name[0]?.toUpperCase() ?? ''}${name.slice(1)}Ms`, percentiles[name]]),
+  )
+}
+
+/** `cpuPercent.chain`, … : a figure for each process. */
+export function figuresByName(what: string, values: Readonly<Record<string, number>>): Round {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [`${what}.${name}`, value]))
+}
