@@ -16,6 +16,7 @@ import { createRiskGate } from '../workers/risk-gate.ts'
 import { createTape } from '../workers/tape.ts'
 import type { Running, Shared } from './shared.ts'
 import { startLoop } from './start-loop.ts'
+import { createRiskService } from './start-risk.ts'
 
 const markIntervalMs = 1_000
 
@@ -32,19 +33,22 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
     (key) => log.error({ key }, 'KV LIMITS holds an entry that is not a limit set; the old one stays in force'),
     parseLimitSet,
   )
+  const isStorageFull = () => (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT
+  const service = createRiskService(shared, gate, isStorageFull)
   const { fold, stop } = createRiskGate({
     gate,
     batchMax: settings.BATCH_MAX,
     decode: shared.decodeExecution,
     nats,
     clock: systemClock,
-    isStorageFull: () => (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT,
+    isStorageFull,
     takeLimitsChanges: limits.take,
     onFatal: shared.options.onFatal,
   })
   return startLoop('risk-gate', shared, {
     fold,
     follows: { stream: 'EXECUTIONS', sequence: () => gate.executionsSeq },
+    routes: (app, state) => service.addRoutes(app, state),
     onStop: async () => {
       limits.stop()
       await stop()

@@ -2,7 +2,7 @@ import { messageOf } from '../base/errors.ts'
 import { createWorkerHttp, type FastifyInstance } from '../http/health-routes.ts'
 import { HealthMonitor, type HealthOptions, type RedisHealth } from '../runtime/health.ts'
 import { createWorkerMetrics, type WorkerMetrics } from '../runtime/metrics.ts'
-import { type Fold, WorkerLoop } from '../runtime/worker-loop.ts'
+import { type Fold, type LoopState, WorkerLoop } from '../runtime/worker-loop.ts'
 import { type WorkerName, workerSpec } from '../subjects/contract.ts'
 import { listen, type Running, servedOf, type Shared } from './shared.ts'
 
@@ -17,7 +17,7 @@ export async function startLoop(
     onMetrics?: (metrics: WorkerMetrics) => void
     onActive?: () => void
     /** Adds what this worker's port answers besides. */
-    routes?: (app: FastifyInstance) => void
+    routes?: (app: FastifyInstance, state: () => LoopState) => void
     onStop?: () => Promise<void> | void
   },
 ): Promise<Running> {
@@ -51,7 +51,7 @@ export async function startLoop(
   const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
   parts.onMetrics?.(metrics)
   const http = createWorkerHttp(servedOf(health, metrics), () => nats.isConnected(), log)
-  parts.routes?.(http)
+  parts.routes?.(http, () => loop.state())
   try {
     await listen(http, name, shared)
   } catch (error) {

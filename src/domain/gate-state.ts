@@ -61,6 +61,11 @@ export class GateState {
     })
   }
 
+  /** Every account that ever had an order. */
+  get accounts(): ReadonlyMap<string, AccountExposure> {
+    return this.#accounts
+  }
+
   findExposure(account: string, symbol: string): Exposure | undefined {
     return this.#accounts.get(account)?.bySymbol.get(symbol)
   }

@@ -22,13 +22,14 @@ import type {
   RuleCheck,
 } from '../schemas/risk.ts'
 import { admit, holdTicksOf, timeInForceOf, type AdmittedOrder } from './admission.ts'
-import { Market, type Exposure } from './exposure.ts'
+import { Market, type AccountExposure, type Exposure } from './exposure.ts'
 import { GateState, type GateOptions } from './gate-state.ts'
 import { multiply } from './money.ts'
 import { namedOrder } from './named-orders.ts'
 import { isRefusal, type Refusal } from './order-terms.ts'
 import { bareEcho, rejectRecord } from './reject-record.ts'
 import { decideReplace } from './replace-decision.ts'
+import type { LimitUse } from './risk-rules.ts'
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -112,6 +113,16 @@ export class Gate {
   /** Position and holds of an account in a symbol; undefined before its first order there. */
   exposure(account: string, symbol: string): Readonly<Exposure> | undefined {
     return this.#state.findExposure(account, symbol)
+  }
+
+  /** Every account that ever had an order; to be looked at, not kept. */
+  get accounts(): ReadonlyMap<string, AccountExposure> {
+    return this.#state.accounts
+  }
+
+  /** How much of its standing limits an account uses, from a share on. */
+  usesOf(account: AccountExposure, shareMin: number): LimitUse[] {
+    return this.#state.rules.usesOf(account, shareMin)
   }
 
   /** Decides one command. @returns its record, already applied */

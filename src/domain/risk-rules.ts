@@ -7,7 +7,7 @@ import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { RuleCheck } from '../schemas/risk.ts'
 import { haltText, Halts } from './halts.ts'
 import { magnitude, normal } from './money.ts'
-import { worstPosition, type Exposure, type Market } from './exposure.ts'
+import { worstPosition, type AccountExposure, type Exposure, type Market } from './exposure.ts'
 
 /** Limits in force where KV LIMITS has no `default` entry or the entry leaves one out (contract, section 3a). */
 export const builtInLimits = {
@@ -19,7 +19,7 @@ export const builtInLimits = {
   blocked: false,
 } as const satisfies Required<LimitSet>
 
-type LimitName = Exclude<keyof LimitSet, 'blocked'>
+export type LimitName = Exclude<keyof LimitSet, 'blocked'>
 
 /** One limit made ready to compare: whole units, rounded down, and its text. */
 interface UnitLimit {
@@ -103,6 +103,9 @@ const rules: readonly Rule[] = [
   },
 ]
 
+/** Those that look at more than the one order. */
+const standingRules = rules.filter(({ limit }) => limit !== 'maxQuantity' && limit !== 'maxOrderValue')
+
 /** Opposite side to the position, and with all working orders of that side not larger than it. */
 export function reducesRisk({ exposure: { positionLots }, buy, sideLots }: Demand): boolean {
   return buy === positionLots < 0 && positionLots !== 0 && sideLots <= magnitude(positionLots)
@@ -122,6 +125,19 @@ interface Broken {
 }
 
 export type RiskOutcome = Passed | Broken
+
+/** How much of a limit an account's positions and open orders use, as they stand. Amounts are decimal text. */
+export interface LimitUse {
+  readonly limit: LimitName
+  /** undefined: the whole account. */
+  readonly symbol: string | undefined
+  /** Where the limit comes from: `account a` or `symbol S`. */
+  readonly source: string
+  readonly used: string
+  readonly limitValue: string
+  /** used / limitValue; a limit of 0 that is in use counts as 1. */
+  readonly share: number
+}
 
 /** The halts, the limits of all accounts and symbols, and the rules that compare orders with them. */
 export class RiskRules {
@@ -200,6 +216,39 @@ export class RiskRules {
     }
     if (!broken) return { reason: undefined, check }
     return { reason: tightestRule.reason, check, text: refusalText(check, sourceOf(tightestScope)) }
+  }
+
+  /** The limits that an account uses by a share of `shareMin` or more; those of single orders are none. */
+  usesOf(account: AccountExposure, shareMin: number): LimitUse[] {
+    const uses: LimitUse[] = []
+    let isFirst = true
+    for (const exposure of account.bySymbol.values()) {
+      const { market, buyLots, buyValue } = exposure
+      const { instrument } = market
+      // An order of nothing: what it would come to is what there is.
+      const demand = { exposure, buy: true, lots: 0, value: 0, sideLots: buyLots, sideValue: buyValue, opens: false }
+      for (const scope of ['account', 'symbol'] as const) {
+        const limits = this.#limitsOf(scope, scope === 'account' ? account.name : instrument.symbol, market)
+        for (const rule of standingRules) {
+          const limit = limits[rule.limit]
+          const ofWholeAccount = scope === 'account' && rule.limit !== 'maxPosition'
+          if (!limit || (ofWholeAccount && !isFirst)) continue
+          const actual = rule.actual(demand, scope)
+          const share = limit.units > 0 ? Number(actual) / Number(limit.units) : Number(actual > 0)
+          if (share < shareMin) continue
+          uses.push({
+            limit: rule.limit,
+            symbol: ofWholeAccount ? undefined : instrument.symbol,
+            source: scope === 'account' ? `account ${account.name}` : `symbol ${instrument.symbol}`,
+            used: textFromUnits(actual, rule.unit(instrument)),
+            limitValue: limit.text,
+            share,
+          })
+        }
+      }
+      isFirst = false
+    }
+    return uses
   }
 
   #limitsOf(scope: Scope, name: string, market: Market): UnitLimits {

@@ -2,8 +2,9 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { OrderState } from '../domain/order-views.ts'
 import type { Log } from '../runtime/log.ts'
 import { accountPattern, symbolPattern } from '../schemas/command.ts'
+import { bodyOf, sendJson, takeJsonBodies } from './bodies.ts'
 import type { ExecutionFeed } from './execution-feed.ts'
-import { commandBytesMax, DoorError, encodeOrderAnswer, invalidField, orderUnknown } from './gateway-answers.ts'
+import { commandBytesMax, encodeOrderAnswer, invalidField, orderUnknown } from './gateway-answers.ts'
 import { GatewayCommands, type GatewayCommandsOptions, type OrderAnswer } from './gateway-commands.ts'
 import { GatewayStats } from './gateway-stats.ts'
 import { addHealthRoutes, type Served } from './health-routes.ts'
@@ -38,14 +39,7 @@ export function createGateway(options: GatewayOptions): FastifyInstance {
   const stats = new GatewayStats()
   const commands = new GatewayCommands({ ...options, lookup, stats })
 
-  // The body of a command is stored as it came, so that its numbers keep every digit. Other content types are refused:
-  // a browser sends them from any page without asking.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/,
-    { parseAs: 'buffer' },
-    (_request, body, done) => done(null, body),
-  )
+  takeJsonBodies(app)
   addRefusals(app, refuse)
 
   app.post('/orders', async (request, reply) =>
@@ -136,17 +130,8 @@ function flagOf(field: string, value = 'false'): boolean {
   throw invalidField(field, 'must be true or false')
 }
 
-function sendJson(reply: FastifyReply, json: string): FastifyReply {
-  return reply.type('application/json; charset=utf-8').send(json)
-}
-
 function sendAnswer(reply: FastifyReply, { code, json }: OrderAnswer): FastifyReply {
   return sendJson(reply.code(code), json)
-}
-
-function bodyOf({ body }: FastifyRequest): Buffer {
-  if (Buffer.isBuffer(body)) return body
-  throw new DoorError('INVALID_MESSAGE', 'the request has no body')
 }
 
 function traceparentOf({ headers }: FastifyRequest): string | undefined {

@@ -36,6 +36,7 @@ export const settingsSchema = {
       pattern: '^\\d+(\\.\\d{1,8})?$',
     },
     CACHE_ENABLED: flag('project positions and orders into Redis', true),
+    FAST_PATH_ENABLED: flag('let /check answer without the portfolio: refused by size, or worth less than 100', true),
     LAG_DEGRADED_MS: whole('age of the oldest unanswered message from which a worker is degraded', 2_000, 1),
     LAG_UNHEALTHY_MS: whole('age of the oldest unanswered message from which a worker is unhealthy', 30_000, 1),
     LEASE_MS: whole('silence of the active process after which a stand-by takes over', 2_000, 100, 60_000),
