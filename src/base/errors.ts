@@ -12,6 +12,7 @@ export const errorCodes = [
   'STREAM_ROOM',
   'STREAM_REWOUND',
   'STREAM_GAP',
+  'STREAM_UNREADABLE',
   'WRITER_FENCED',
   'PUBLISH_UNRESOLVED',
   'FILE_INVALID',

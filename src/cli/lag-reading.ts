@@ -155,6 +155,7 @@ async function readWorker(
       lags: [{ stream: input, ...lag }],
       blocked: undefined,
       redisProblem: undefined,
+      warnings: [],
       fullest: monitor.fullest([
         ...new Set([...chainStreams, ...writes.filter((stream) => streamSpec(stream).discard === 'new')]),
       ]),

@@ -16,6 +16,7 @@ import { connectNats } from '../runtime/nats.ts'
 import { ensureStreams } from '../runtime/streams.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type WorkerName, workerSpecs } from '../subjects/contract.ts'
+import { readInstruments, readLimits } from './config-folder.ts'
 
 export const layouts = ['compact', 'separate'] as const
 export type Layout = (typeof layouts)[number]
@@ -68,11 +69,14 @@ const serverGraceMs = 1_500
 
 /**
  * Starts servers (unless NATS_URL and REDIS_URL name some) and workers on this machine, and keeps them running.
- * @throws PipelineError DATA_DIR_IN_USE, PORT_IN_USE, COMPONENT_MISSING, COMPONENT_START, …
+ * @throws PipelineError CONFIG_INVALID, DATA_DIR_IN_USE, PORT_IN_USE, COMPONENT_MISSING, COMPONENT_START, …
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const dataDir = resolve(options.dataDir)
   const { settings, onProgress } = options
+  // Before anything runs: a worker would only say so in its log.
+  readInstruments()
+  readLimits()
   const lock = lockDataDir(dataDir)
   const workerStops: (() => Promise<void>)[] = []
   const serverStops: (() => Promise<void>)[] = []

@@ -8,7 +8,7 @@ import { watchLimits } from '../runtime/limits-bucket.ts'
 import { createOrderMetrics, type OrderMetrics } from '../runtime/metrics.ts'
 import { followStream } from '../runtime/reader.ts'
 import { RedisProjection } from '../runtime/redis.ts'
-import { parseLimitSet } from '../schemas/config-files.ts'
+import { parseLimitsEntry } from '../schemas/config-files.ts'
 import { createOmsMatcher } from '../workers/oms-matcher.ts'
 import { serveOrderQueries } from '../workers/order-query.ts'
 import { createPnlUpdater } from '../workers/pnl-updater.ts'
@@ -28,13 +28,13 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
     dayEndUs: dayTimeUs(settings.DAY_END_UTC),
     clOrdIdMemory: settings.CLORDID_MEMORY,
   })
-  const limits = await watchLimits(
-    nats,
-    (key) => log.error({ key }, 'KV LIMITS holds an entry that is not a limit set; the old one stays in force'),
-    parseLimitSet,
-  )
   const isStorageFull = () => (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT
   const service = createRiskService(shared, gate, isStorageFull)
+  const limits = await watchLimits(nats, {
+    parse: parseLimitsEntry,
+    onProblem: (problem) => log.warn(problem),
+    onFatal: shared.options.onFatal,
+  })
   const { fold, stop } = createRiskGate({
     gate,
     batchMax: settings.BATCH_MAX,
@@ -49,11 +49,19 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
     fold,
     follows: { stream: 'EXECUTIONS', sequence: () => gate.executionsSeq },
     routes: (app, state) => service.addRoutes(app, state),
+    warnings: () => [...limits.problems(), ...rewoundWarning(limits.lastRevision(), gate.limitsRevision)],
     onStop: async () => {
-      limits.stop()
+      await limits.stop()
       await stop()
     },
   })
+}
+
+function rewoundWarning(lastRevision: number, inForce: number): string[] {
+  if (lastRevision >= inForce) return []
+  return [
+    `KV LIMITS ends at revision ${lastRevision}, but ${inForce} is in force: it was made anew, and changes count from revision ${inForce + 1} on`,
+  ]
 }
 
 /** Counts all commands, and answers what the doors ask about open orders and books. */

@@ -14,6 +14,7 @@ export async function startLoop(
     fold: Fold
     redis?: RedisHealth
     follows?: NonNullable<HealthOptions['follows']>
+    warnings?: NonNullable<HealthOptions['warnings']>
     onMetrics?: (metrics: WorkerMetrics) => void
     onActive?: () => void
     /** Adds what this worker's port answers besides. */
@@ -47,6 +48,7 @@ export async function startLoop(
     loop: () => loop.state(),
     ...(parts.redis ? { redis: parts.redis } : {}),
     ...(parts.follows ? { follows: parts.follows } : {}),
+    ...(parts.warnings ? { warnings: parts.warnings } : {}),
   })
   const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
   parts.onMetrics?.(metrics)

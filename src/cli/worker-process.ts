@@ -1,6 +1,3 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { AckedPublisher } from '../runtime/acks.ts'
 import { seedLimits } from '../runtime/limits-bucket.ts'
 import { createLog } from '../runtime/log.ts'
@@ -8,9 +5,10 @@ import { connectNats } from '../runtime/nats.ts'
 import { sharedDecoder } from '../runtime/shared-decoder.ts'
 import { StreamMonitor } from '../runtime/stream-monitor.ts'
 import { ensureStreams } from '../runtime/streams.ts'
-import { limitEntries, parseInstruments, parseLimits } from '../schemas/config-files.ts'
+import { limitEntries } from '../schemas/config-files.ts'
 import { decodeExecution } from '../schemas/execution.ts'
 import type { WorkerName } from '../subjects/contract.ts'
+import { readInstruments, readLimits } from './config-folder.ts'
 import type { Running, Shared, WorkerProcessOptions } from './shared.ts'
 
 /**
@@ -21,12 +19,13 @@ import type { Running, Shared, WorkerProcessOptions } from './shared.ts'
 export async function startWorkerProcess(options: WorkerProcessOptions): Promise<{ stop(): Promise<void> }> {
   const { settings, workers } = options
   const log = createLog(workers.join('+'), settings.LOG_LEVEL)
+  const instruments = readInstruments(options.configDir)
+  // Only the gate reads the limits, so only it may write them.
+  const limits = workers.includes('risk-gate') ? readLimits(options.configDir) : undefined
   const nats = await connectNats(settings.NATS_URL, workers.join('+'))
   nats.onGivenUp(options.onFatal)
   const drifts = await ensureStreams(nats, settings.STREAMS_MAX_BYTES, options.storeDir)
   for (const drift of drifts) log.warn(drift, 'a stream differs from the contract; see `trade2026 streams`')
-  const configDir = options.configDir ?? fileURLToPath(new URL('../../config', import.meta.url))
-  const read = (name: string) => readFileSync(join(configDir, name), 'utf8')
   const monitor = new StreamMonitor(nats, log)
   await monitor.refresh()
   const shared: Shared = {
@@ -36,12 +35,10 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     nats,
     publisher: new AckedPublisher(nats.connection),
     monitor,
-    instruments: parseInstruments(read('instruments.json'), 'config/instruments.json'),
-    decodeExecution: sharedDecoder(decodeExecution),
+    instruments,
+    decodeExecution: sharedDecoder('EXECUTIONS', decodeExecution),
   }
-  // Only the gate reads the limits, so only it may write them.
-  if (workers.includes('risk-gate'))
-    await seedLimits(nats, limitEntries(parseLimits(read('limits.json'), 'config/limits.json')))
+  if (limits) await seedLimits(nats, limitEntries(limits))
 
   const running: Running[] = []
   const stop = async () => {

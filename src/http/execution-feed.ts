@@ -2,6 +2,7 @@ import { messageOf } from '../base/errors.ts'
 import { errorMessageOf, OrderViews, statusOf, type OrderView, type OrderViewStatus } from '../domain/order-views.ts'
 import { decodeExecution, type ExecutionReport } from '../schemas/execution.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
+import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { followStream, type InputMessage } from '../runtime/reader.ts'
@@ -115,8 +116,9 @@ export class ExecutionFeed {
     await this.#follower?.stop().catch((error: unknown) => log.debug({ problem: messageOf(error) }, 'follower'))
   }
 
-  #take({ sequence, data, srcSeq }: InputMessage): void {
-    const execution = decodeExecution(data)
+  #take(message: InputMessage): void {
+    const { sequence, srcSeq } = message
+    const execution = decodeMessage('EXECUTIONS', message, decodeExecution)
     this.views.apply(sequence, execution)
     this.#sequence = sequence
     if (srcSeq !== undefined && srcSeq > 0) {

@@ -1,5 +1,6 @@
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { isOpen, OrderViews, type OrdersPage, type OrderState } from '../domain/order-views.ts'
+import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { storedMessage } from '../runtime/position.ts'
 import { query } from '../runtime/query.ts'
@@ -109,8 +110,9 @@ export class Lookup {
       const sinceUs = Math.max(0, command.time.getTime() * 1_000 - clockSlackUs)
       // Its own reports are under its symbol, except for the end by a mass cancel that names no symbol.
       for (const subject of [executionsSubject(symbol, false), executionsSubject(undefined, true)])
-        for await (const { sequence, data } of readSince(this.#nats, 'EXECUTIONS', subject, sinceUs)) {
-          const execution = decodeExecution(data)
+        for await (const message of readSince(this.#nats, 'EXECUTIONS', subject, sinceUs)) {
+          const { sequence } = message
+          const execution = decodeMessage('EXECUTIONS', message, decodeExecution)
           const reports = execution.reports.filter((report) => report.orderId === orderId)
           const [view] = views.apply(sequence, { ...execution, reports })
           if (view && !isOpen(view)) return view

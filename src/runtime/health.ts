@@ -34,6 +34,8 @@ export interface HealthOptions {
   readonly follows?: { readonly stream: StreamName; sequence(): number }
   readonly redis?: RedisHealth
   readonly connections?: () => number
+  /** What else is not as the operator would think it is. */
+  readonly warnings?: () => readonly string[]
 }
 
 const probeIntervalMs = 2_000
@@ -186,7 +188,7 @@ export class HealthMonitor {
   }
 
   #judge(nowMs: number): void {
-    const { nats, redis, loop, monitor, settings, spec, follows } = this.#options
+    const { nats, redis, loop, monitor, settings, spec, follows, warnings } = this.#options
     const state = loop?.()
     const phase = state?.phase ?? 'open'
     const blockedReason = state?.blockedReason
@@ -209,6 +211,7 @@ export class HealthMonitor {
         ],
         blocked: blockedReason === undefined ? undefined : { reason: blockedReason, ms: this.#blockedMs(nowMs) },
         redisProblem: redis?.problem,
+        warnings: warnings?.() ?? [],
         fullest: monitor.fullest(this.#streams),
       },
       settings,

@@ -21,6 +21,8 @@ export interface Evidence {
   readonly blocked: { readonly reason: string; readonly ms: number } | undefined
   /** Why Redis does not take writes. */
   readonly redisProblem: string | undefined
+  /** What else is not as the operator would think it is. */
+  readonly warnings: readonly string[]
   readonly fullest: { readonly stream: string; readonly usedPercent: number } | undefined
 }
 
@@ -66,6 +68,7 @@ export function judge(evidence: Evidence, thresholds: Thresholds, previous: Heal
   }
   if (blocked) reasons[blocked.ms >= unhealthyMs ? 'unhealthy' : 'degraded'].push(blocked.reason)
   if (redisProblem !== undefined) reasons.degraded.push(redisProblem)
+  reasons.degraded.push(...evidence.warnings)
   for (const { stream, messages, ms } of lags)
     if (ms >= degradedMs)
       reasons[ms >= unhealthyMs ? 'unhealthy' : 'degraded'].push(

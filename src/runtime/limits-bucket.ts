@@ -1,43 +1,72 @@
-import { utf8FromText } from '../base/json.ts'
+import { messageOf } from '../base/errors.ts'
+import { textFromUtf8, utf8FromText } from '../base/json.ts'
+import type { LimitsEntry } from '../schemas/config-files.ts'
 import type { LimitSet } from '../schemas/limits.ts'
 import type { Nats } from './nats.ts'
+import { followStream, type InputMessage } from './reader.ts'
+
+const stream = 'KV_LIMITS'
+const subjectPrefix = '$KV.LIMITS.'
 
 /** A changed entry of KV LIMITS. */
-export interface LimitsChange {
-  readonly revision: number
-  readonly key: string
-  readonly limits: LimitSet | null
+export type LimitsChange = LimitsEntry & { readonly revision: number }
+
+export interface LimitsWatch {
+  /** Changes since the last call, in order of revision. */
+  readonly take: () => readonly LimitsChange[]
+  /** Entries that have no effect, each with what is wrong with it. */
+  readonly problems: () => readonly string[]
+  /** Of the newest entry; 0 while there is none. */
+  readonly lastRevision: () => number
+  readonly stop: () => Promise<void>
 }
 
-/** Watches KV LIMITS; changes are handed out in order of revision. */
+/**
+ * Follows KV LIMITS from what it holds now.
+ * @param parse throws when an entry is none; it is then left out, and what was in force stays
+ */
 export async function watchLimits(
   nats: Nats,
-  onProblem: (key: string) => void,
-  parse: (text: string) => LimitSet | undefined,
-): Promise<{ take: () => readonly LimitsChange[]; stop: () => void }> {
-  const bucket = await nats.kvm.open('LIMITS')
-  const initial = Promise.withResolvers<undefined>()
-  if ((await bucket.status()).values === 0) initial.resolve(undefined)
-  const watch = await bucket.watch()
+  options: {
+    readonly parse: (key: string, text: string | null) => LimitsEntry
+    readonly onProblem: (problem: string) => void
+    readonly onFatal: (error: Error) => void
+  },
+): Promise<LimitsWatch> {
+  const problems = new Map<string, string>()
   let changes: LimitsChange[] = []
-  void (async () => {
-    for await (const entry of watch) {
-      const limits = entry.operation === 'PUT' ? parse(entry.string()) : null
-      if (limits === undefined) onProblem(entry.key)
-      else changes.push({ revision: entry.revision, key: entry.key, limits })
-      if (entry.delta === 0) initial.resolve(undefined)
+  let lastRevision = 0
+  const initial = Promise.withResolvers<undefined>()
+  const onEntry = ({ subject, sequence, data, pending }: InputMessage) => {
+    const key = subject.slice(subjectPrefix.length)
+    problems.delete(key)
+    lastRevision = sequence
+    try {
+      // The marker of a removed entry is empty.
+      const entry = options.parse(key, data.length === 0 ? null : textFromUtf8(data))
+      changes.push({ ...entry, revision: sequence })
+    } catch (error) {
+      if (data.length > 0) {
+        problems.set(key, messageOf(error))
+        options.onProblem(messageOf(error))
+      }
     }
-  })()
+    if (pending === 0) initial.resolve(undefined)
+  }
+  if ((await nats.jsm.streams.info(stream)).state.messages === 0) initial.resolve(undefined)
+  const follower = await followStream(nats, stream, 0, onEntry, options.onFatal)
   // What is in force now is known before the first command is decided.
   await initial.promise
   return {
     take: () => {
       if (changes.length === 0) return changes
-      const taken = changes.sort((a, b) => a.revision - b.revision)
+      const taken = changes
       changes = []
       return taken
     },
-    stop: () => watch.stop(),
+    problems: () => [...problems.values()],
+    lastRevision: () => lastRevision,
+    stop: () => follower.stop(),
   }
 }
 

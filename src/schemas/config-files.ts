@@ -1,12 +1,22 @@
 import { Ajv, type ValidateFunction } from 'ajv'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import { definitionOf, instrumentFrom, type InstrumentsConfig, instrumentsConfigSchema } from './instrument.ts'
-import { type LimitSet, type LimitsConfig, limitSetSchema, limitsConfigSchema } from './limits.ts'
+import {
+  type Halt,
+  haltSchema,
+  type LimitsConfig,
+  limitsConfigSchema,
+  type LimitSet,
+  limitSetSchema,
+  parseLimitsKey,
+} from './limits.ts'
+import type { HaltTarget } from './risk.ts'
 
 const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
 const validInstruments = ajv.compile<InstrumentsConfig>(instrumentsConfigSchema)
 const validLimits = ajv.compile<LimitsConfig>(limitsConfigSchema)
 const validLimitSet = ajv.compile<LimitSet>(limitSetSchema)
+const validHalt = ajv.compile<Halt>(haltSchema)
 
 /** @throws PipelineError CONFIG_INVALID naming every bad entry */
 export function parseInstruments(text: string, file: string): InstrumentsConfig {
@@ -34,14 +44,27 @@ export function parseLimits(text: string, file: string): LimitsConfig {
   return parse(text, file, validLimits)
 }
 
-/** An entry of KV LIMITS; undefined when it is not one. */
-export function parseLimitSet(text: string): LimitSet | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return validLimitSet(value) ? value : undefined
-  } catch {
-    return undefined
+/** What an entry of KV LIMITS says. */
+export type LimitsEntry =
+  | { readonly kind: 'limits'; readonly key: string; readonly limits: LimitSet | null }
+  | { readonly kind: 'halt'; readonly target: HaltTarget; readonly halt: Halt }
+
+/**
+ * Reads an entry of KV LIMITS.
+ * @param text null: the entry was removed
+ * @throws PipelineError CONFIG_INVALID naming the key, and every field that is wrong
+ */
+export function parseLimitsEntry(key: string, text: string | null): LimitsEntry {
+  const place = `KV LIMITS ${key}`
+  const about = parseLimitsKey(key)
+  if (!about) {
+    const keys = 'default, account.<account>, symbol.<SYMBOL>, halt.all, halt.account.<account>, halt.symbol.<SYMBOL>'
+    throw new PipelineError('CONFIG_INVALID', `${place} means nothing and has no effect; there are ${keys}`)
   }
+  if (about.kind === 'limits')
+    return { kind: 'limits', key, limits: text === null ? null : parse(text, place, validLimitSet) }
+  const halt = text === null ? { halted: false } : parse(text, place, validHalt)
+  return { kind: 'halt', target: about.target, halt }
 }
 
 /** The entries with which config/limits.json seeds KV LIMITS. */

@@ -189,7 +189,16 @@ export function encodeExecutions(
   })
 }
 
-/** Reads a message of EXECUTIONS that our own matcher wrote. */
+/**
+ * Reads a message of EXECUTIONS that our own matcher wrote.
+ * @throws Error when it plainly is none
+ */
 export function decodeExecution(data: Uint8Array): ExecutionMessage {
-  return parseOwnJson(textFromUtf8(data)) as ExecutionMessage
+  const message = parseOwnJson(textFromUtf8(data)) as Partial<ExecutionMessage> | null
+  if (message === null || !Array.isArray(message.reports)) throw new TypeError('it has no reports')
+  if (message.epoch === undefined && !Number.isSafeInteger(message.cmdSeq)) throw new TypeError('it has no cmdSeq')
+  for (const report of message.reports as readonly (Partial<ExecutionReport> | null)[])
+    if (typeof report?.orderId !== 'string' || typeof report.execType !== 'string')
+      throw new TypeError('a report has no orderId or execType')
+  return message as ExecutionMessage
 }

@@ -1,4 +1,6 @@
 import type { JSONSchema } from 'json-schema-to-ts'
+import { accountPattern, symbolPattern } from './command.ts'
+import type { HaltTarget } from './risk.ts'
 import type { TypeOf } from './type-of.ts'
 
 const amount = {
@@ -38,12 +40,12 @@ export const limitsConfigSchema = {
     default: limitSetSchema,
     accounts: {
       type: 'object',
-      patternProperties: { '^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$': limitSetSchema },
+      patternProperties: { [accountPattern]: limitSetSchema },
       additionalProperties: false,
     },
     symbols: {
       type: 'object',
-      patternProperties: { '^[A-Z0-9][A-Z0-9_-]{0,19}$': limitSetSchema },
+      patternProperties: { [symbolPattern]: limitSetSchema },
       additionalProperties: false,
     },
   },
@@ -51,5 +53,35 @@ export const limitsConfigSchema = {
   additionalProperties: false,
 } as const satisfies JSONSchema
 
+/** A halt in KV LIMITS: keys `halt.all`, `halt.account.<account>`, `halt.symbol.<symbol>`. */
+export const haltSchema = {
+  type: 'object',
+  properties: {
+    halted: { type: 'boolean' },
+    /** What rests within the halt is cancelled. */
+    cancel: { type: 'boolean' },
+    /** For those who look at it. */
+    reason: { type: 'string', maxLength: 200 },
+  },
+  required: ['halted'],
+  additionalProperties: false,
+} as const satisfies JSONSchema
+
+export type Halt = TypeOf<typeof haltSchema>
 export type LimitSet = TypeOf<typeof limitSetSchema>
 export type LimitsConfig = TypeOf<typeof limitsConfigSchema>
+
+/** What a key of KV LIMITS is about; undefined when it means nothing. */
+export function parseLimitsKey(key: string): { kind: 'limits' } | { kind: 'halt'; target: HaltTarget } | undefined {
+  if (key === 'default') return { kind: 'limits' }
+  if (key === 'halt.all') return { kind: 'halt', target: { scope: 'all' } }
+  const [, halt, scope, name = ''] = /^(halt\.)?(account|symbol)\.([^.]+)$/.exec(key) ?? []
+  if (scope !== 'account' && scope !== 'symbol') return undefined
+  if (!new RegExp(scope === 'account' ? accountPattern : symbolPattern).test(name)) return undefined
+  return halt === undefined ? { kind: 'limits' } : { kind: 'halt', target: { scope, name } }
+}
+
+/** The key of KV LIMITS under which a halt stands. */
+export function haltKeyOf({ scope, name }: HaltTarget): string {
+  return name === undefined ? `halt.${scope}` : `halt.${scope}.${name}`
+}

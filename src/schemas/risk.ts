@@ -1,3 +1,4 @@
+import { textFromUtf8 } from '../base/json.ts'
 import type { OrdType, Side, StpMode, TimeInForce } from './enums.ts'
 import type { InstrumentDefinition } from './instrument.ts'
 import type { LimitSet } from './limits.ts'
@@ -149,4 +150,21 @@ export interface RiskMessage {
   /** Definitions that hold from this message on: symbols used for the first time, and changed fees. */
   readonly instruments?: readonly InstrumentDefinition[]
   readonly records: readonly RiskRecord[]
+}
+
+const recordTypes: ReadonlySet<unknown> = new Set<RiskRecord['type']>([
+  ...(['new', 'cancel', 'replace', 'massCancel', 'reject', 'expire', 'limits', 'halt'] as const),
+])
+
+/**
+ * Reads a message of RISK that our own gate wrote.
+ * @throws Error when it plainly is none
+ */
+export function decodeRisk(data: Uint8Array): RiskMessage {
+  const message = JSON.parse(textFromUtf8(data)) as Partial<RiskMessage> | null
+  if (message === null || !Array.isArray(message.records)) throw new TypeError('it has no records')
+  for (const record of message.records as readonly (Partial<RiskRecord> | null)[])
+    if (!recordTypes.has(record?.type) || !Number.isSafeInteger(record?.cmdSeq))
+      throw new TypeError('a record has no cmdSeq or type')
+  return message as RiskMessage
 }

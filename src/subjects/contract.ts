@@ -226,14 +226,7 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
       // Of several processes of a worker each has a key below the worker's.
       `$KV.HEALTH.${name}`,
       `$KV.HEALTH.${name}.>`,
-      ...(isGate
-        ? [
-            '$KV.LIMITS.>',
-            '$JS.API.STREAM.MSG.GET.KV_LIMITS',
-            ...consumerSubjects('KV_LIMITS', '>'),
-            '$JS.FC.KV_LIMITS.>',
-          ]
-        : []),
+      ...(isGate ? ['$KV.LIMITS.>', '$JS.API.STREAM.MSG.GET.KV_LIMITS', ...consumerSubjects('KV_LIMITS', '>')] : []),
       ...(name === 'gateway' ? ['query.>'] : []),
     ],
     subscribe: ['_INBOX.>', ...(name === 'oms-matcher' ? ['query.>'] : [])],

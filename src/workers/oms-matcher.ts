@@ -7,11 +7,11 @@
  */
 import { assert } from '../base/assert.ts'
 import { rfc3339FromUs } from '../base/clock.ts'
-import { textFromUtf8 } from '../base/json.ts'
 import { Matcher } from '../domain/matcher.ts'
 import { statusOf, type OrderViewStatus } from '../domain/order-views.ts'
 import { encodeExecutions, encodeReport, orderIdOf, type ReportValue } from '../schemas/execution.ts'
-import type { RiskMessage, RiskRecord } from '../schemas/risk.ts'
+import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
+import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { InputMessage } from '../runtime/reader.ts'
 import type { Fold } from '../runtime/worker-loop.ts'
@@ -42,7 +42,7 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
     handle: (batch) => {
       const outputs: Output[] = []
       for (const message of batch) {
-        const { instruments = [], records } = JSON.parse(textFromUtf8(message.data)) as RiskMessage
+        const { instruments = [], records } = decodeMessage('RISK', message, decodeRisk)
         for (const definition of instruments) matcher.define(definition)
         records.forEach((record, inIndex) => {
           assert(record.cmdSeq === cmdSeq + 1, `RISK ${message.sequence}: cmdSeq ${record.cmdSeq} follows ${cmdSeq}`)

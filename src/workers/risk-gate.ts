@@ -7,11 +7,11 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { PipelineError } from '../base/errors.ts'
-import { textFromUtf8 } from '../base/json.ts'
 import type { Gate } from '../domain/gate.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
-import type { RiskMessage, RiskRecord } from '../schemas/risk.ts'
+import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
+import { decodeMessage } from '../runtime/decode-message.ts'
 import type { LimitsChange } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { followStream, type InputMessage, readStream } from '../runtime/reader.ts'
@@ -48,7 +48,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
       }
       const nowUs = clock.nowMs() * 1_000
       for (const change of options.takeLimitsChanges())
-        if (change.revision > gate.limitsRevision) issue([gate.changeLimits(change, nowUs)])
+        if (change.revision > gate.limitsRevision) issue(recordsOf(change, gate, nowUs))
       // With a backlog the commands' own times move the day on; only an idle gate goes by its clock.
       if (batch.length === 0 && (gate.nextExpiryUs() ?? Infinity) <= nowUs) issue(gate.expire(nowUs))
       for (const message of batch) {
@@ -86,6 +86,13 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
     },
   }
   return { fold, stop: async () => follower?.stop() }
+}
+
+function recordsOf(change: LimitsChange, gate: Gate, nowUs: number): RiskRecord[] {
+  const { revision } = change
+  if (change.kind === 'limits') return [gate.changeLimits({ revision, key: change.key, limits: change.limits }, nowUs)]
+  const { halted, cancel = false } = change.halt
+  return gate.changeHalt({ ...change.target, revision, halted, cancel }, nowUs)
 }
 
 /** A record, and the last command in ORDERS that is decided with it. */
@@ -134,8 +141,8 @@ async function recoverGate({ gate, nats, decode }: RiskGateOptions, lastSequence
   const executionsLast = (await nats.jsm.streams.info('EXECUTIONS')).state.last_seq
   const executions = readStream(nats, 'EXECUTIONS', gate.executionsSeq + 1, executionsLast)
   try {
-    for await (const { data } of readStream(nats, 'RISK', 1, lastSequence)) {
-      const message = JSON.parse(textFromUtf8(data)) as RiskMessage
+    for await (const stored of readStream(nats, 'RISK', 1, lastSequence)) {
+      const message = decodeMessage('RISK', stored, decodeRisk)
       if (message.epoch !== undefined) continue
       while (gate.executionsSeq < message.executionsSeq) {
         const next = await executions.next()

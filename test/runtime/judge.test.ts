@@ -14,6 +14,7 @@ const well: Evidence = {
   lags: [{ stream: 'RISK', messages: 3, ms: 1_999 }],
   blocked: undefined,
   redisProblem: undefined,
+  warnings: [],
   fullest: { stream: 'RISK', usedPercent: 84.9 },
 }
 const lag = (ms: number) => ({ lags: [{ stream: 'RISK', messages: 3, ms }] })
@@ -33,6 +34,7 @@ void t.test('P1.14 what each piece of evidence means', (t) => {
     [{ phase: 'waiting', phaseMs: 700 }, 'degraded', 'asking for the lease for 0.7 s'],
     [{ phase: 'waiting', holder: 'a (pid 1)' }, 'healthy', 'stand-by: a (pid 1) is active'],
     [{ redisProblem: 'Redis disconnected' }, 'degraded', 'Redis disconnected'],
+    [{ warnings: ['KV LIMITS foo means nothing'] }, 'degraded', 'KV LIMITS foo means nothing'],
     [lag(2_000), 'degraded', 'lag of 3 messages in RISK, the oldest 2.0 s old'],
     [lag(29_999), 'degraded', 'lag of 3 messages in RISK, the oldest 30.0 s old'],
     [lag(30_000), 'unhealthy', 'lag of 3 messages in RISK, the oldest 30.0 s old'],

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { isPipelineError } from '../../src/base/errors.ts'
-import { limitEntries, parseInstruments, parseLimits, parseLimitSet } from '../../src/schemas/config-files.ts'
+import { limitEntries, parseInstruments, parseLimits, parseLimitsEntry } from '../../src/schemas/config-files.ts'
 import { definitionOf, instrumentFrom } from '../../src/schemas/instrument.ts'
+import { type Halt, haltKeyOf } from '../../src/schemas/limits.ts'
+import type { HaltTarget } from '../../src/schemas/risk.ts'
 
 const file = 'config/x.json'
 /** The message with which a file is refused. */
@@ -102,8 +104,48 @@ void t.test('P1.07 limits become the keys of KV LIMITS; an entry that is none is
     ['symbol.A', {}],
     ['symbol.B', {}],
   ])
-  t.same(parseLimitSet('{"maxPosition":"1.5","maxOpenOrders":0}'), { maxPosition: '1.5', maxOpenOrders: 0 })
+  const limits = { maxPosition: '1.5', maxOpenOrders: 0 }
+  t.same(parseLimitsEntry('symbol.A', JSON.stringify(limits)), { kind: 'limits', key: 'symbol.A', limits })
+  t.same(parseLimitsEntry('default', null), { kind: 'limits', key: 'default', limits: null })
   for (const text of ['', '{', 'null', '[]', '1', '{"maxPositon":1}', '{"maxPosition":-1}', '{"maxOpenOrders":1.5}'])
-    t.equal(parseLimitSet(text), undefined, text)
+    t.match(
+      refusalOf(() => parseLimitsEntry('account.a', text)),
+      /^KV LIMITS account\.a(:| is not JSON)/,
+      text,
+    )
+  t.match(
+    refusalOf(() => parseLimitsEntry('default', '{"maxPosition":-1}')),
+    /maxPosition/,
+    'names the field',
+  )
+  t.end()
+})
+
+void t.test('P2.05 halts stand in KV LIMITS; keys that mean nothing are named', (t) => {
+  const rows: [string, object | null, HaltTarget, Halt][] = [
+    ['halt.all', { halted: true }, { scope: 'all' }, { halted: true }],
+    ['halt.account.a', { halted: true, cancel: true }, { scope: 'account', name: 'a' }, { halted: true, cancel: true }],
+    ['halt.symbol.A', { halted: false }, { scope: 'symbol', name: 'A' }, { halted: false }],
+    ['halt.symbol.A', null, { scope: 'symbol', name: 'A' }, { halted: false }],
+  ]
+  for (const [key, value, target, halt] of rows) {
+    t.same(parseLimitsEntry(key, value && JSON.stringify(value)), { kind: 'halt', target, halt }, key)
+    t.equal(haltKeyOf(target), key)
+  }
+  for (const value of ['{}', '{"halted":1}', 'true', '{"halted":true,"cancle":true}'])
+    t.match(
+      refusalOf(() => parseLimitsEntry('halt.all', value)),
+      /^KV LIMITS halt\.all: /,
+      value,
+    )
+  for (const key of [
+    ...['foo', 'symbol.btcusdt', 'symbol', 'symbol.', 'account._venue', 'accounts.a', 'halt', 'halt.account'],
+    ...['halt.symbol.a', 'halt.all.x', 'symbol.A.B', 'Default', 'halt.default'],
+  ])
+    t.match(
+      refusalOf(() => parseLimitsEntry(key, '{}')),
+      `KV LIMITS ${key} means nothing and has no effect`,
+      key,
+    )
   t.end()
 })

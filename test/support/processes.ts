@@ -131,7 +131,11 @@ async function coversRisk(nats: Nats, executions: number, risk: number): Promise
   const inSeq = last ? Number(last.header.get('In-Seq')) : 0
   for (let sequence = risk; sequence > inSeq; sequence -= 1) {
     const message = await nats.jsm.streams.getMessage('RISK', { seq: sequence })
-    if ((message?.json<{ records: { type: string }[] }>().records ?? []).some(({ type }) => type !== 'limits' && type !== 'halt'))
+    if (
+      (message?.json<{ records: { type: string }[] }>().records ?? []).some(
+        ({ type }) => type !== 'limits' && type !== 'halt',
+      )
+    )
       return false
   }
   return true
