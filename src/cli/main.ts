@@ -18,32 +18,40 @@ const exitCodeOf: Partial<Record<ErrorCode, number>> = {
   PUBLISH_UNRESOLVED: exitCodes.unavailable,
 }
 
-/** A command loads only what it runs with; help loads them all. */
+/** A command loads only what it runs with; help and completion load them all. */
 const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   demo: async () => (await import('./demo.ts')).addDemoCommand,
   up: async () => (await import('./up.ts')).addUpCommand,
   worker: async () => (await import('./worker.ts')).addWorkerCommand,
   streams: async () => (await import('./streams.ts')).addStreamsCommand,
   order: async () => (await import('./order.ts')).addOrderCommand,
+  book: async () => (await import('./book.ts')).addBookCommand,
   positions: async () => (await import('./positions.ts')).addPositionsCommand,
   tail: async () => (await import('./tail.ts')).addTailCommand,
   replay: async () => (await import('./replay.ts')).addReplayCommand,
   lag: async () => (await import('./lag.ts')).addLagCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,
+  completion: async () => (await import('./completion.ts')).addCompletionCommand,
 }
 
 const program = new Command('trade2026')
   .description('Event-driven order pipeline over NATS JetStream: every command answered exactly once.')
   .version('0.1.0')
+  .option('--no-color', 'no colours, as with NO_COLOR set, before or after the command')
   .showHelpAfterError('(`trade2026 --help` and `trade2026 <command> --help` say more)')
   .exitOverride()
 
-const named = process.argv[2] ?? ''
-for (const [name, load] of Object.entries(commands))
-  if (!Object.hasOwn(commands, named) || name === named) (await load())(program)
+const args = process.argv.slice(2).filter((arg) => arg !== '--no-color')
+if (args.length < process.argv.length - 2) {
+  process.env['NO_COLOR'] = '1'
+  delete process.env['FORCE_COLOR']
+}
+const [named = ''] = args
+const isAlone = Object.hasOwn(commands, named) && named !== 'completion'
+for (const [name, load] of Object.entries(commands)) if (!isAlone || name === named) (await load())(program)
 
 try {
-  await program.parseAsync()
+  await program.parseAsync(args, { from: 'user' })
 } catch (error) {
   if (!interrupted.aborted) endWith(error)
 }

@@ -12,8 +12,9 @@ import { executionsSubject, parseOrdersSubject, querySubjects } from '../subject
 import { withNats } from './connect.ts'
 import { describeOrder, describeReport } from './describe.ts'
 import type { SendOptions } from './order-send.ts'
-import { exactJson, numberText, printJson, printLine, say } from './output.ts'
+import { exactJson, numberText, printJson, printLine, redraw, say } from './output.ts'
 import { numeric, renderTable } from './table.ts'
+import { watch } from './watch.ts'
 
 /** Clocks of servers may differ by this much. */
 const clockSlackUs = 1_000_000
@@ -130,15 +131,30 @@ async function reportsOf(
   return { found: found.sort((a, b) => a.sequence - b.sequence), isComplete }
 }
 
+interface ListOptions extends SendOptions {
+  readonly account: string
+  readonly symbol?: string
+  readonly watch: boolean
+}
+
 /** Prints the open orders of an account, as the matcher has them. */
-export async function listOrders(options: SendOptions & { readonly account: string }): Promise<void> {
+export async function listOrders(options: ListOptions): Promise<void> {
   const { account, json } = options
+  const symbol = options.symbol?.toUpperCase()
   if (!new RegExp(accountPattern).test(account)) throw new PipelineError('USAGE', `no account can be named ${account}`)
-  const orders = await withNats(options, [], (nats) => openOrdersOf(nats, account, parserFor(json)))
-  if (json) {
-    printJson({ account, orders })
-    return
-  }
+  await withNats(options, [], async (nats) => {
+    const look = async (show: (text: string) => void) => {
+      const all = await openOrdersOf(nats, account, parserFor(json))
+      const orders = all.filter((order) => symbol === undefined || order.symbol === symbol)
+      if (json) printJson({ account, orders })
+      else show(orders.length === 0 ? `account ${account} has no open orders` : renderOrders(orders))
+    }
+    if (options.watch) await watch(nats, () => look(redraw))
+    else await look(printLine)
+  })
+}
+
+function renderOrders(orders: readonly OrderState[]): string {
   const columns = [
     'order',
     'symbol',
@@ -155,8 +171,7 @@ export async function listOrders(options: SendOptions & { readonly account: stri
     order.status,
     order.clOrdId ?? '-',
   ])
-  if (rows.length === 0) say(`account ${account} has no open orders`)
-  else printLine(renderTable(columns, rows))
+  return renderTable(columns, rows)
 }
 
 async function openOrdersOf(nats: Nats, account: string, parse: Parser): Promise<OrderState[]> {

@@ -14,11 +14,14 @@ Examples:
   trade2026 order new BTCUSDT buy 0.1 --price 45000            limit, rests until cancelled
   trade2026 order new BTCUSDT sell 0.1                         no price: market
   trade2026 order new BTCUSDT sell 0.1 --stop-price 44000      stop; with --price stop-limit
+  trade2026 order new BTCUSDT sell 0.1 --trailing-offset 250   stop that follows the price
+  trade2026 order new BTCUSDT buy 5 --price 45000 --display-quantity 0.5
+  trade2026 order new BTCUSDT sell 1 --price 46000 --post-only --stp-mode expire_taker
   trade2026 order replace o-12 --price 45100
   trade2026 order cancel o-12
   trade2026 order mass-cancel --account alice --symbol BTCUSDT
   trade2026 order show o-12                                    its state and all its reports
-  trade2026 order list --account alice                         open orders
+  trade2026 order list --account alice --watch                 open orders
 
 Commands are published to ORDERS and answered from EXECUTIONS, whether a gateway runs or not.
 Exit code: 0 accepted, 1 refused (the reason is on stderr), 64 wrong call (nothing was sent), 69 no server or no answer.`,
@@ -118,5 +121,7 @@ function addQueries(order: Command): void {
     .action(showOrder)
   subcommand(order, 'list', 'open orders of an account, as the matcher has them')
     .option('--account <account>', 'whose', 'default')
+    .option('--symbol <symbol>', 'only in this symbol')
+    .option('--watch', 'show them anew every second until Ctrl-C', false)
     .action(listOrders)
 }
