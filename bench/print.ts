@@ -1,6 +1,5 @@
 import { numeric, renderTable } from '../src/cli/table.ts'
 import type { Row } from './rows.ts'
-import type { Spread } from './statistics.ts'
 
 /** Rows as tables: what each came to, then the other figures of each scenario with a column for each row. */
 export function renderRows(rows: readonly Row[]): string {
@@ -33,15 +32,22 @@ function ratioCells({ ratioToBareChain, ratioToPeer }: Row): [string, string] {
 
 /** Medians; figures in the order in which they were measured. */
 function renderFigures(scenario: string, rows: readonly Row[]): string {
-  const names = [...new Set(rows.flatMap(({ figures }) => Object.keys(figures)))]
+  const medians = rows.map(
+    ({ unit, median, figures }) =>
+      new Map([
+        ...Object.entries(figures).map(([name, figure]): [string, number] => [name, figure.median]),
+        [unit, median],
+      ]),
+  )
+  const names = [...new Set(medians.flatMap((of) => [...of.keys()]))]
   return renderTable(
     [scenario, ...rows.map((row) => numeric([row.layout, row.load].filter(Boolean).join(' ')))],
-    names.map((name) => [name, ...rows.map(({ figures }) => figureText(figures[name]))]),
+    names.map((name) => [name, ...medians.map((of) => optionalText(of.get(name)))]),
   )
 }
 
-function figureText(figure: Spread | undefined): string {
-  return figure === undefined ? '' : numberText(figure.median)
+function optionalText(value: number | undefined): string {
+  return value === undefined ? '' : numberText(value)
 }
 
 /** Thousands apart from a thousand on; three significant digits below. */

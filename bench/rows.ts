@@ -50,3 +50,8 @@ export function percentileFigures(what: string, percentiles: Percentiles): Round
 export function figuresByName(what: string, values: Readonly<Record<string, number>>): Round {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [`${what}.${name}`, value]))
 }
+
+/** The row of what could not be run here, so that nobody takes its absence for an oversight. */
+export function notRun(scenario: string, unit: string, why: string): Row {
+  return { scenario, rounds: 0, median: 0, min: 0, max: 0, unit, figures: {}, note: `not run: ${why}` }
+}

@@ -53,7 +53,7 @@ export function addBenchCommand(program: Command): void {
         }))
       })
     })
-  scenario('publish', 'publishing with an awaited answer a message, beside js.publish', 5)
+  scenario('publish', 'publishing with an awaited answer a message, beside js.publish and nats bench', 5)
     .option('--messages <n>', 'messages of a round', wholeNumber, 40_000)
     .action(async (options: CommonOptions & { messages: number }) => {
       await runBench(options, async (session) =>
@@ -79,12 +79,31 @@ export function addBenchCommand(program: Command): void {
       (await import('../../bench/pipeline.ts')).pipelineBench(session, chainOptions(options)),
     )
   })
+  onStack('http', 'POST /orders: 1 and 50 connections, 1,000 a second, and 1,000 at once', 3)
+    .option('--requests <n>', 'requests of a round', wholeNumber, 5_000)
+    .action(async (options: HttpFlags) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/http.ts')).httpBench(session, { ...options, layouts: layoutsOf(options) }),
+      )
+    })
+  onStack('check', 'POST /check of the risk gate: 1 and 50 connections, beside a bare answer', 3)
+    .option('--requests <n>', 'requests of a round', wholeNumber, 10_000)
+    .action(async (options: HttpFlags) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/check.ts')).checkBench(session, { ...options, layouts: layoutsOf(options) }),
+      )
+    })
 }
 
+type HttpFlags = StackOptions & { readonly requests: number }
 type ChainFlags = StackOptions & Omit<ChainOptions, 'layouts'>
 
 function chainOptions(flags: ChainFlags): ChainOptions {
-  return { ...flags, layouts: flags.layout === undefined ? layouts : [flags.layout] }
+  return { ...flags, layouts: layoutsOf(flags) }
+}
+
+function layoutsOf({ layout }: StackOptions): readonly Layout[] {
+  return layout === undefined ? layouts : [layout]
 }
 
 function loadList(text: string): LoadLevel[] {

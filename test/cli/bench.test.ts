@@ -69,3 +69,47 @@ for (const layout of layoutsShort)
       t.equal(full?.ratioToBareChain, Number(((full?.median ?? 0) / (bare?.median ?? 1)).toPrecision(4)))
     },
   )
+
+void t.test('P2.12 bench http: every answered POST has its stored report', async (t) => {
+  const rows = await benchRows(t, 'http', '--layout', 'compact', '--rounds', '1', '--requests', '500')
+  t.same(
+    rows.map(({ load, unit }) => [load, unit]),
+    [
+      ['1 connection', 'postP50Ms'],
+      ['50 connections', 'requestsPerSecond'],
+      ['1000/s', 'postP50Ms'],
+      ['1000 at once', 'requestsPerSecond'],
+    ],
+  )
+  for (const { load, figures } of rows) {
+    t.equal(figures['successPercent']?.median, 100, `${load}: success`)
+    t.equal(figures['orders']?.median, figures['requests']?.median, `${load}: every answer names its order`)
+  }
+  const burst = rows.at(-1)
+  t.equal(burst?.figures['requests']?.median, 1_000)
+  t.ok((burst?.figures['seconds']?.median ?? 0) > 0)
+})
+
+void t.test('P2.12 bench check: beside an answer without a check', async (t) => {
+  const rows = await benchRows(t, 'check', '--layout', 'compact', '--rounds', '1', '--requests', '500')
+  t.same(
+    rows.map(({ load, unit }) => [load, unit]),
+    [
+      ['1 connection', 'checkP50Ms'],
+      ['50 connections', 'requestsPerSecond'],
+    ],
+  )
+  for (const { ratioToPeer = 0, figures } of rows) {
+    t.ok(ratioToPeer > 0)
+    t.equal(figures['successPercent']?.median, 100)
+  }
+})
+
+void t.test('P2.12 bench publish: beside js.publish and nats bench', async (t) => {
+  const rows = await benchRows(t, 'publish', '--rounds', '1', '--messages', '2000')
+  t.ok(rows.some(({ scenario, ratioToPeer = 0 }) => scenario === 'publish' && ratioToPeer > 0))
+  t.equal(rows.filter(({ scenario }) => scenario === 'publish-js').length, 2)
+  const natsBench = rows.filter(({ scenario }) => scenario === 'publish-nats-bench')
+  if (process.env['TRADE2026_CI']) t.equal(natsBench.filter(({ median }) => median > 0).length, 2, 'nats bench was run')
+  else t.ok(natsBench.length === 2 || natsBench[0]?.note?.startsWith('not run'), 'nats bench was run, or is named')
+})
