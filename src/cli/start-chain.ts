@@ -3,6 +3,7 @@ import { parseDecimal } from '../base/decimal.ts'
 import { Gate } from '../domain/gate.ts'
 import { isOpen, type OrderView } from '../domain/order-views.ts'
 import { Portfolio } from '../domain/positions.ts'
+import { addPnlRoutes } from '../http/pnl-routes.ts'
 import { dayTimeUs } from '../runtime/config.ts'
 import { watchLimits } from '../runtime/limits-bucket.ts'
 import { createOrderMetrics, type OrderMetrics } from '../runtime/metrics.ts'
@@ -93,8 +94,9 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
     settings.REDIS_URL !== '' && settings.CACHE_ENABLED
       ? new RedisProjection(settings.REDIS_URL, log, () => pnl.projectAll())
       : undefined
+  const portfolio = new Portfolio(startingCash ? { startingCash } : {})
   const pnl = createPnlUpdater({
-    portfolio: new Portfolio(startingCash ? { startingCash } : {}),
+    portfolio,
     decode: shared.decodeExecution,
     instruments,
     projection: {
@@ -112,6 +114,7 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
   return startLoop('pnl-updater', shared, {
     fold: pnl.fold,
     onActive: () => pnl.activated(),
+    routes: (app, loop, served) => addPnlRoutes(app, { pnl, portfolio, served, loop }),
     ...(redis ? { redis } : {}),
     onStop: async () => {
       await marks.stop()

@@ -1,5 +1,5 @@
 import { messageOf } from '../base/errors.ts'
-import { createWorkerHttp, type FastifyInstance } from '../http/health-routes.ts'
+import { createWorkerHttp, type FastifyInstance, type Served } from '../http/health-routes.ts'
 import { HealthMonitor, type HealthOptions, type RedisHealth } from '../runtime/health.ts'
 import { createWorkerMetrics, type WorkerMetrics } from '../runtime/metrics.ts'
 import { type Fold, type LoopState, WorkerLoop } from '../runtime/worker-loop.ts'
@@ -18,7 +18,7 @@ export async function startLoop(
     onMetrics?: (metrics: WorkerMetrics) => void
     onActive?: () => void
     /** Adds what this worker's port answers besides. */
-    routes?: (app: FastifyInstance, state: () => LoopState) => void
+    routes?: (app: FastifyInstance, state: () => LoopState, served: Served) => void
     onStop?: () => Promise<void> | void
   },
 ): Promise<Running> {
@@ -52,8 +52,9 @@ export async function startLoop(
   })
   const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
   parts.onMetrics?.(metrics)
-  const http = createWorkerHttp(servedOf(health, metrics), () => nats.isConnected(), log)
-  parts.routes?.(http, () => loop.state())
+  const served = servedOf(health, metrics)
+  const http = createWorkerHttp(served, () => nats.isConnected(), log)
+  parts.routes?.(http, () => loop.state(), served)
   try {
     await listen(http, name, shared)
   } catch (error) {

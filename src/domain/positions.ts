@@ -4,8 +4,10 @@ import { parseDecimal, pow10, unitsFromOwn, unitsMax, type Decimal, type Exact }
 import type { Side } from '../schemas/enums.ts'
 import type { ExecutionReport } from '../schemas/execution.ts'
 import type { Instrument } from '../schemas/instrument.ts'
+import type { PerformanceState } from '../schemas/performance.ts'
 import { accountScale, type AccountState, type PositionState } from '../schemas/position.ts'
 import { add, magnitude, multiply, normal, share, subtract } from './money.ts'
+import { Performance } from './performance.ts'
 
 /** One side of one trade. */
 export interface Fill {
@@ -16,6 +18,7 @@ export interface Fill {
   readonly ticks: number
   /** In 10^-quoteScale of the quote currency. */
   readonly fee: Exact
+  readonly traceparent: string | undefined
 }
 
 /** The account that fees are booked against; it has cash and fees only. */
@@ -29,10 +32,19 @@ export interface Conservation {
   readonly fees: bigint
 }
 
+/** Sums over all accounts but `_venue`. */
+export interface Totals extends Omit<AccountState, 'account'> {
+  readonly accounts: number
+  /** That have traded. */
+  readonly symbols: number
+  readonly record: PerformanceState
+}
+
 class Account implements AccountState {
   readonly account: string
   readonly startingCash: bigint
   readonly positions = new Map<string, Position>()
+  readonly record: Performance
   realizedPnl = 0n
   unrealizedPnl = 0n
   fees = 0n
@@ -42,9 +54,10 @@ class Account implements AccountState {
   openPositions = 0
   changed = false
 
-  constructor(account: string, startingCash: bigint) {
+  constructor(account: string, startingCash: bigint, minute: number) {
     this.account = account
     this.startingCash = startingCash
+    this.record = new Performance(minute, startingCash)
     this.equity = startingCash
     this.highWaterMark = startingCash
   }
@@ -53,7 +66,8 @@ class Account implements AccountState {
     return this.highWaterMark - this.equity
   }
 
-  evaluate(): void {
+  evaluate(minute: number): void {
+    this.record.snapshot(minute, this.equity)
     this.equity = this.startingCash + this.realizedPnl - this.fees + this.unrealizedPnl
     if (this.equity > this.highWaterMark) this.highWaterMark = this.equity
   }
@@ -85,6 +99,7 @@ class Position implements PositionState {
   realizedPnl: Exact = 0
   unrealizedPnl: Exact = 0
   fees: Exact = 0
+  traceparent: string | undefined
   changed = false
 
   constructor(owner: Account, market: Market) {
@@ -155,6 +170,12 @@ export class Portfolio {
   readonly #accounts = new Map<string, Account>()
   readonly #markets = new Map<string, Market>()
   readonly #venue: Account
+  /** Of all accounts but `_venue`; made with the first of them. */
+  #total: Performance | undefined
+  #totalPeak = 0n
+  #openPositions = 0
+  /** Stream time in minutes since 1970. */
+  #minute = 0
   #dirtyMarkets: Market[] = []
   #changedPositions: Position[] = []
   #changedAccounts: Account[] = []
@@ -164,7 +185,7 @@ export class Portfolio {
     const { mantissa, scale } = options.startingCash ?? { mantissa: 0n, scale: 0 }
     assert(mantissa >= 0n && scale <= accountScale, 'startingCash must be ≥ 0 with at most 18 decimals')
     this.#startingCash = mantissa * pow10(accountScale - scale)
-    this.#venue = new Account(venueAccount, 0n)
+    this.#venue = new Account(venueAccount, 0n, 0)
     this.#accounts.set(venueAccount, this.#venue)
   }
 
@@ -176,6 +197,8 @@ export class Portfolio {
     assert(Number.isInteger(ticks) && ticks > 0 && ticks <= unitsMax, `${symbol}: a fill at ${ticks} ticks`)
     const market = this.#marketOf(instrument)
     const account = this.#accountOf(fill.account)
+    const total = this.#total
+    assert(total, 'the first account makes it')
     let position = account.positions.get(symbol)
     if (!position) {
       position = new Position(account, market)
@@ -183,17 +206,27 @@ export class Portfolio {
     }
 
     const signed = fill.side === 'BUY' ? lots : -lots
-    const wasFlat = position.quantityLots === 0
+    const held = position.quantityLots
     const gain = position.book(signed, ticks)
-    if (wasFlat) {
+    position.traceparent = fill.traceparent
+    if (held === 0) {
       market.holders.add(position)
       account.openPositions += 1
+      this.#openPositions += 1
     } else if (position.quantityLots === 0) {
       market.holders.delete(position)
       account.openPositions -= 1
+      this.#openPositions -= 1
     }
     account.cash -= BigInt(multiply(signed, ticks)) * market.valueFactor
-    if (gain !== 0) account.realizedPnl += BigInt(gain) * market.valueFactor
+    account.record.trades += 1
+    total.trades += 1
+    if (held !== 0 && held > 0 !== signed > 0) {
+      const amount = BigInt(gain) * market.valueFactor
+      account.realizedPnl += amount
+      account.record.close(amount)
+      total.close(amount)
+    }
     if (fee !== 0 && fee !== 0n) {
       position.fees = add(position.fees, fee)
       const amount = BigInt(fee) * market.feeFactor
@@ -201,12 +234,12 @@ export class Portfolio {
       account.cash -= amount
       this.#venue.fees -= amount
       this.#venue.cash += amount
-      this.#venue.evaluate()
+      this.#venue.evaluate(this.#minute)
       this.#noteAccount(this.#venue)
     }
     this.#setMark(market, ticks)
     position.revalue()
-    account.evaluate()
+    account.evaluate(this.#minute)
     this.#notePosition(position)
     this.#noteAccount(account)
   }
@@ -230,9 +263,21 @@ export class Portfolio {
     }
     this.#dirtyMarkets = []
     for (const account of accounts) {
-      account.evaluate()
+      account.evaluate(this.#minute)
       this.#noteAccount(account)
     }
+  }
+
+  /**
+   * A minute of stream time begins: takes the snapshots of equity that are due, all accounts at the marks known now.
+   * Those of minutes that have passed already stay as they are.
+   */
+  advance(minute: number): void {
+    if (!(minute > this.#minute)) return
+    this.refreshMarks()
+    this.#minute = minute
+    this.#total?.snapshot(minute, this.#totalPnl)
+    if (this.#totalPnl > this.#totalPeak) this.#totalPeak = this.#totalPnl
   }
 
   position(account: string, symbol: string): PositionState | undefined {
@@ -249,8 +294,44 @@ export class Portfolio {
     return this.#accounts.keys()
   }
 
+  /** Names of all accounts that have traded, in the order of their first fills. */
+  *tradingAccounts(): Iterable<string> {
+    for (const name of this.#accounts.keys()) if (name !== venueAccount) yield name
+  }
+
   account(account: string): AccountState | undefined {
     return this.#accounts.get(account)
+  }
+
+  /** As of the last minute of stream time that began. */
+  recordOf(name: string): PerformanceState | undefined {
+    const account = this.#accounts.get(name)
+    account?.record.snapshot(this.#minute, account.equity)
+    return account?.record
+  }
+
+  /** Of all accounts but `_venue`; all at the same marks. */
+  totals(): Totals {
+    const accounts = this.#accounts.size - 1
+    const startingCash = this.#startingCash * BigInt(accounts)
+    const total = this.#total ?? new Performance(0, 0n)
+    const realizedPnl = total.grossProfit - total.grossLoss
+    const highWaterMark = startingCash + (this.#totalPnl > this.#totalPeak ? this.#totalPnl : this.#totalPeak)
+    const equity = startingCash + this.#totalPnl
+    return {
+      accounts,
+      symbols: this.#markets.size,
+      startingCash,
+      realizedPnl,
+      unrealizedPnl: -realizedPnl,
+      fees: -this.#venue.fees,
+      cash: -this.#venue.cash,
+      equity,
+      highWaterMark,
+      drawdown: highWaterMark - equity,
+      openPositions: this.#openPositions,
+      record: total,
+    }
   }
 
   /** What changed since the last call, each once, in the order of its first change. */
@@ -285,6 +366,14 @@ export class Portfolio {
     return hash.digest('hex')
   }
 
+  /**
+   * Realised − fees + unrealised. Every trade has two sides, so that all but the fees adds up to zero over all accounts
+   * at any one mark of each symbol.
+   */
+  get #totalPnl(): bigint {
+    return this.#venue.fees
+  }
+
   #setMark(market: Market, ticks: number): void {
     if (market.markTicks === ticks) return
     market.markTicks = ticks
@@ -316,7 +405,8 @@ export class Portfolio {
   #accountOf(name: string): Account {
     let account = this.#accounts.get(name)
     if (!account) {
-      account = new Account(name, this.#startingCash)
+      account = new Account(name, this.#startingCash, this.#minute)
+      this.#total ??= new Performance(this.#minute, 0n)
       this.#accounts.set(name, account)
     }
     return account
@@ -341,14 +431,15 @@ function sorted<T>(map: ReadonlyMap<string, T>): [string, T][] {
 
 /** The fill that a report of EXECUTIONS tells of. @throws BugError when it is no complete Trade in the instrument */
 export function fillOf(report: ExecutionReport, instrument: Instrument): Fill {
-  const { execId, execType, account, symbol, side, lastQty, lastPx, fee } = report
+  const { execId, execType, account, symbol, side, lastQty, lastPx, fee, traceparent } = report
   assert(execType === 'Trade' && symbol === instrument.symbol, `${execId}: no Trade in ${instrument.symbol}`)
   assert(
     account !== undefined && side !== undefined && lastQty !== undefined && lastPx !== undefined && fee !== undefined,
     `${execId}: a Trade without account, side, lastQty, lastPx or fee`,
   )
   const lots = unitsFromOwn(lastQty, instrument.lot)
-  return { account, symbol, side, lots, ticks: unitsFromOwn(lastPx, instrument.tick), fee: feeOf(fee, instrument) }
+  const ticks = unitsFromOwn(lastPx, instrument.tick)
+  return { account, symbol, side, lots, ticks, fee: feeOf(fee, instrument), traceparent }
 }
 
 /** A fee has no upper bound such as prices and quantities have. */

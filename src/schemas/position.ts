@@ -1,6 +1,6 @@
 import type { JSONSchema } from 'json-schema-to-ts'
 import { decimalTextOf, divideHalfEven, pow10, textFromUnits, type Exact, type Unit } from '../base/decimal.ts'
-import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
+import { parseOwnJson, quote, textFromUtf8 } from '../base/json.ts'
 import { accountPattern, symbolPattern } from './command.ts'
 import { averagePriceText } from './execution.ts'
 import type { Instrument } from './instrument.ts'
@@ -23,6 +23,7 @@ export const positionSchema = {
     realizedPnl: decimalAs('before fees'),
     unrealizedPnl: decimalAs('absent without a mark'),
     fees: decimal,
+    traceparent: { type: 'string', description: 'of the last fill; absent when its command had none' },
     asOf,
   },
   required: ['account', 'symbol', 'quantity', 'realizedPnl', 'fees', 'asOf'],
@@ -92,6 +93,8 @@ export interface PositionState {
   readonly unrealizedPnl: Exact
   /** In 10^-quoteScale. */
   readonly fees: Exact
+  /** Of the last fill. */
+  readonly traceparent: string | undefined
 }
 
 /** Scale of the exact sums over an account; no tick × lot and no quoteScale is finer. */
@@ -136,22 +139,35 @@ export function encodePosition(position: PositionState, asOf: number): string {
   if (quantityLots !== 0) json += `,"avgPx":${avgPxText(position.cost, quantityLots, instrument)}`
   json += `,"realizedPnl":${moneyText(position.realizedPnl, value, quoteScale)}`
   json += `,"unrealizedPnl":${moneyText(position.unrealizedPnl, value, quoteScale)}`
-  return `${json},"fees":${decimalTextOf(position.fees, quoteScale)},"asOf":${asOf}}`
+  json += `,"fees":${decimalTextOf(position.fees, quoteScale)}`
+  if (position.traceparent !== undefined) json += `,"traceparent":${quote(position.traceparent)}`
+  return `${json},"asOf":${asOf}}`
 }
 
 const accountUnit: Unit = { mantissa: 1, scale: accountScale }
-const accountText = (amount: bigint): string => moneyText(amount, accountUnit, accountMoneyScale)
+
+/** An amount in 10^-`accountScale` as text, rounded half-even. */
+export function accountMoneyText(amount: bigint): string {
+  return moneyText(amount, accountUnit, accountMoneyScale)
+}
+
+/** @returns undefined without starting cash: there is nothing that 100 % would be of */
+export function drawdownPercentText(
+  account: Pick<AccountState, 'startingCash' | 'drawdown' | 'highWaterMark'>,
+): string | undefined {
+  const { startingCash, drawdown, highWaterMark } = account
+  if (startingCash === 0n) return undefined
+  const percent = divideHalfEven(drawdown * 100n * pow10(accountMoneyScale), highWaterMark)
+  return decimalTextOf(percent, accountMoneyScale)
+}
 
 /** @param asOf EXECUTIONS sequence up to which the account is folded */
 export function encodeAccountPosition(account: AccountState, asOf: number): string {
-  const { drawdown, highWaterMark } = account
-  let json = `{"account":"${account.account}","realizedPnl":${accountText(account.realizedPnl)},"unrealizedPnl":${accountText(account.unrealizedPnl)}`
-  json += `,"fees":${accountText(account.fees)},"cash":${accountText(account.cash)},"equity":${accountText(account.equity)}`
-  json += `,"highWaterMark":${accountText(highWaterMark)},"drawdown":${accountText(drawdown)}`
-  if (account.startingCash > 0n) {
-    const percent = divideHalfEven(drawdown * 100n * pow10(accountMoneyScale), highWaterMark)
-    json += `,"drawdownPercent":${decimalTextOf(percent, accountMoneyScale)}`
-  }
+  let json = `{"account":"${account.account}","realizedPnl":${accountMoneyText(account.realizedPnl)},"unrealizedPnl":${accountMoneyText(account.unrealizedPnl)}`
+  json += `,"fees":${accountMoneyText(account.fees)},"cash":${accountMoneyText(account.cash)},"equity":${accountMoneyText(account.equity)}`
+  json += `,"highWaterMark":${accountMoneyText(account.highWaterMark)},"drawdown":${accountMoneyText(account.drawdown)}`
+  const percent = drawdownPercentText(account)
+  if (percent !== undefined) json += `,"drawdownPercent":${percent}`
   return `${json},"openPositions":${account.openPositions},"asOf":${asOf}}`
 }
 

@@ -17,12 +17,18 @@ import { encodeAccountPosition, encodePosition, encodeWatermark, type PositionSt
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { InputMessage } from '../runtime/reader.ts'
 import type { Effects, Fold } from '../runtime/worker-loop.ts'
-import { positionSubject, positionsWatermarkSubject } from '../subjects/names.ts'
+import { positionSubject, positionsWatermarkSubject, tapeVenue, tickSubject } from '../subjects/names.ts'
 
 /** Orders that ended and are projected again after a crash, or when the projection was away. */
 const endedOrdersMax = 10_000
 /** Symbols whose ticks are kept until recovery is over: anybody may publish ticks, and a stand-by waits for long. */
 const earlyMarksMax = 10_000
+const minuteMs = 60_000
+/** Of RFC 3339, up to the minute. */
+const minuteTextLength = 16
+/** How far behind the clock idle minutes end: a fill may be on its way. */
+const snapshotGraceMs = 5_000
+const ownTicks = tickSubject(tapeVenue, '')
 const symbolRegExp = new RegExp(symbolPattern)
 
 /** Where the latest positions and orders are projected to, after they are stored. */
@@ -49,6 +55,11 @@ export interface PnlUpdater {
   activated(): void
   /** Everything the projection should hold, for when it has been lost; nothing before recovery is over. */
   projectAll(): void
+  /** Recovery is over, and the figures are those of all fills up to `asOf`, a sequence of EXECUTIONS. */
+  readonly isActive: boolean
+  readonly asOf: number
+  /** Stream time of `asOf`, RFC 3339; undefined before the first execution. */
+  readonly time: string | undefined
 }
 
 export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
@@ -60,6 +71,8 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   const earlyMarks = new Map<string, string>()
   let isActive = false
   let asOf = 0
+  let time: string | undefined
+  let minuteText = ''
   let refreshedMs = 0
   /** Of the batches on their way, by the sequence of their watermark. */
   const projected = new Map<number, OrderView[]>()
@@ -113,6 +126,7 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
       if (batch.length === 0) {
         if (options.nowMs() - refreshedMs < options.markIntervalMs) return { outputs: [] }
         refreshedMs = options.nowMs()
+        portfolio.advance(Math.floor((refreshedMs - snapshotGraceMs) / minuteMs))
         portfolio.refreshMarks()
         return changes()
       }
@@ -120,6 +134,14 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
       for (const input of batch) {
         const { sequence } = input
         const message = options.decode(input)
+        // A fill belongs to the minute of its command; an epoch record has no time.
+        if (message.epoch === undefined) {
+          time = message.transactTime
+          if (time.slice(0, minuteTextLength) !== minuteText) {
+            minuteText = time.slice(0, minuteTextLength)
+            portfolio.advance(Math.floor(Date.parse(time) / minuteMs))
+          }
+        }
         const changed = orders.apply(sequence, message)
         if (!isReplay) views.push(...changed)
         for (const report of message.reports)
@@ -161,7 +183,21 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
 
   const pnl: PnlUpdater = {
     fold,
-    mark: ({ data }) => {
+    get isActive() {
+      return isActive
+    },
+    get asOf() {
+      return asOf
+    },
+    get time() {
+      return time
+    },
+    mark: ({ subject, data }) => {
+      if (subject.startsWith(ownTicks)) {
+        // The fill has marked, or will; its echo is late, and only says that earlier prices are out of date.
+        if (!isActive) earlyMarks.delete(subject.slice(ownTicks.length))
+        return
+      }
       const tick = priceOf(data)
       if (!tick) return
       if (isActive) {

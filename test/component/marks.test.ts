@@ -71,7 +71,8 @@ function startPnl(instruments: InstrumentsConfig) {
       const report = { execId: 'x', transactTime: 'x', orderId: `o-${sequence}`, ...trade, ...numbers }
       pnl.fold.handle([input(sequence, { cmdSeq: sequence, transactTime: 'x', reports: [report] })], true)
     },
-    tick: (symbol: string, price: unknown) => pnl.mark(input(1, { symbol, price })),
+    tick: (symbol: string, price: unknown, venue = 'X') =>
+      pnl.mark({ ...input(1, { symbol, price }), subject: `market.tick.${venue}.${symbol}` }),
     unrealized: (symbol: string) => {
       portfolio.refreshMarks()
       return portfolio.position('a', symbol)?.unrealizedPnl
@@ -113,5 +114,21 @@ void t.test('P1.12 nothing is projected before recovery is over: an order may lo
   t.strictSame(projected, [])
   pnl.activated()
   t.strictSame(projected, ['a FOO', 'o-1 PARTIALLY_FILLED'])
+  t.end()
+})
+
+void t.test('P1.12 the echo of an own trade never marks: the fill has, and a later one may have since', (t) => {
+  const { pnl, replayTrade, tick, unrealized } = startPnl({ default: {}, instruments: {} })
+  replayTrade('FOO')
+  replayTrade('BAR')
+  tick('FOO', 105)
+  tick('FOO', 90, 'T2026')
+  tick('BAR', 90, 'T2026')
+  tick('BAR', 105)
+  pnl.activated()
+  t.equal(unrealized('FOO'), 0, 'an own trade came after the 105')
+  t.equal(unrealized('BAR'), 5e10)
+  tick('BAR', 90, 'T2026')
+  t.equal(unrealized('BAR'), 5e10)
   t.end()
 })

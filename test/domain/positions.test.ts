@@ -45,6 +45,7 @@ const fill = (side: Side, lots: number, ticks: number, fee = 0, { symbol } = uni
   lots,
   ticks,
   fee,
+  traceparent: undefined,
 })
 
 function recordOf(portfolio: Portfolio, symbol = 'UNIT', account = 'a'): PositionRecord {
@@ -416,7 +417,7 @@ function reportOf(value: ReportValue) {
 }
 
 void t.test('P1.12 fillOf reads back exactly what the matcher reported', (t) => {
-  const side = { account: 'alice', symbol: 'COIN', side: 'SELL' }
+  const side = { account: 'alice', symbol: 'COIN', side: 'SELL', traceparent: undefined }
   for (const fee of [
     0,
     1,
@@ -439,6 +440,7 @@ void t.test('P1.12 fillOf reads back exactly what the matcher reported', (t) => 
     { ...side, lots: 1, ticks: 1, fee: 0 },
     'the smallest',
   )
+  t.equal(fillOf(reportOf({ ...trade, traceparent: '00-"' }), coin).traceparent, '00-"', 'P2.09')
   t.end()
 })
 

@@ -5,6 +5,7 @@ import { utf8FromText } from '../../src/base/json.ts'
 import { add, multiply, share, subtract } from '../../src/domain/money.ts'
 import { Portfolio, type Fill } from '../../src/domain/positions.ts'
 import { instrumentFrom } from '../../src/schemas/instrument.ts'
+import type { PerformanceState } from '../../src/schemas/performance.ts'
 import {
   decodeAccountPosition,
   decodePosition,
@@ -93,6 +94,8 @@ type Event =
   | ({ readonly type: 'fill' } & Fill)
   | { readonly type: 'mark'; readonly symbol: string; readonly ticks: number }
   | { readonly type: 'refresh' }
+  /** So many minutes of stream time pass. */
+  | { readonly type: 'minutes'; readonly count: number }
 
 const unitsOf = (symbol: string) => {
   const instrument = instruments.find((known) => known.symbol === symbol)
@@ -112,12 +115,14 @@ function naivePosition(events: readonly Event[], account: string, symbol: string
   let side = 'BUY'
   let [quantity, cost, realized, fees, cash] = [zero, zero, zero, zero, zero]
   let [mark, evaluatedMark] = [zero, zero]
+  let traceparent: string | undefined
   for (const event of events) {
-    if (event.type === 'refresh') evaluatedMark = mark
+    if (event.type === 'refresh' || event.type === 'minutes') evaluatedMark = mark
     else if (event.symbol !== symbol) continue
     else mark = Fraction.of(event.ticks).times(tick)
     if (event.type !== 'fill' || event.account !== account) continue
     evaluatedMark = mark
+    traceparent = event.traceparent
     const price = mark
     let rest = Fraction.of(event.lots).times(lot)
     const fee = new Fraction(BigInt(event.fee)).times(cent)
@@ -147,6 +152,7 @@ function naivePosition(events: readonly Event[], account: string, symbol: string
     unrealized: side === 'BUY' ? gain : zero.minus(gain),
     fees,
     cash,
+    traceparent,
   }
 }
 
@@ -159,6 +165,70 @@ function naiveAccount(events: readonly Event[], account: string, startingCash: F
   const equity = startingCash.plus(realized).minus(fees).plus(unrealized)
   const openPositions = positions.filter(({ quantity }) => quantity.sign() !== 0).length
   return { realized, unrealized, fees, cash, equity, openPositions }
+}
+
+/** Every closing fill and every snapshot, kept one by one; the Sharpe ratio by its textbook formula. */
+class NaivePerformance {
+  trades = 0
+  readonly closings: Fraction[] = []
+  readonly equities: Fraction[]
+
+  constructor(startingEquity: Fraction) {
+    this.equities = [startingEquity]
+  }
+
+  /** @param event a fill of the account, the last of `events` */
+  fill(events: readonly Event[], { account, symbol, side }: Fill): void {
+    const before = naivePosition(events.slice(0, -1), account, symbol)
+    const after = naivePosition(events, account, symbol)
+    this.trades += 1
+    const sign = before.quantity.sign()
+    if (sign !== 0 && sign > 0 !== (side === 'BUY')) this.closings.push(after.realized.minus(before.realized))
+  }
+
+  figures() {
+    const wins = this.closings.filter((gain) => gain.sign() > 0)
+    const losses = this.closings.filter((gain) => gain.sign() < 0)
+    return {
+      trades: this.trades,
+      closings: this.closings.length,
+      wins: wins.length,
+      losses: losses.length,
+      grossProfit: text(sum(wins)),
+      grossLoss: text(zero.minus(sum(losses))),
+    }
+  }
+
+  sharpe(): number | null {
+    const changes = this.equities.slice(1).map((equity, index) => equity.minus(this.equities[index] ?? zero))
+    if (changes.length < 2) return null
+    const mean = sum(changes).over(Fraction.of(changes.length))
+    const squares = changes.map((change) => change.minus(mean).times(change.minus(mean)))
+    const variance = sum(squares).over(Fraction.of(changes.length - 1))
+    if (variance.sign() === 0) return null
+    const { numerator, denominator } = mean.times(mean).over(variance)
+    return mean.sign() * Math.sqrt((Number(numerator) / Number(denominator)) * 365 * 24 * 60)
+  }
+}
+
+function samePerformance(actual: PerformanceState | undefined, expected: NaivePerformance, name: string): void {
+  if (!actual) throw new Error(`${name} has no performance`)
+  const { trades, closingTrades, wins, losses, grossProfit, grossLoss } = actual
+  equal(
+    JSON.stringify({
+      trades,
+      closings: closingTrades,
+      wins,
+      losses,
+      grossProfit: e18(grossProfit),
+      grossLoss: e18(grossLoss),
+    }),
+    JSON.stringify(expected.figures()),
+    `${name} closing fills`,
+  )
+  const [sharpe, exact] = [actual.sharpe, expected.sharpe()]
+  const isNear = sharpe !== null && exact !== null && Math.abs(sharpe - exact) <= 1e-9 * Math.abs(exact)
+  if (!isNear) equal(sharpe, exact, `${name} Sharpe`)
 }
 
 const text = (value: Fraction | undefined): string => String(value)
@@ -180,6 +250,7 @@ function samePosition(actual: PositionState, events: readonly Event[]): void {
   const avgPx = expected.avgPx && counted(actual.cost, value.over(expected.quantity))
   equal(avgPx, expected.avgPx && text(expected.avgPx), `${name} average cost`)
   if (!expected.avgPx) equal(actual.cost, 0, `${name} cost when flat`)
+  equal(actual.traceparent, expected.traceparent, `${name} traceparent`)
 
   const record = decodePosition(utf8FromText(encodePosition(actual, 7)))
   equal(onWire(record.quantity), text(expected.quantity), `${name} quantity on the wire`)
@@ -187,6 +258,7 @@ function samePosition(actual: PositionState, events: readonly Event[]): void {
   equal(onWire(record.realizedPnl), text(expected.realized.rounded(cent)), `${name} realizedPnl on the wire`)
   equal(onWire(record.unrealizedPnl), text(expected.unrealized.rounded(cent)), `${name} unrealizedPnl on the wire`)
   equal(onWire(record.fees), text(expected.fees), `${name} fees on the wire`)
+  equal(record.traceparent, expected.traceparent, `${name} traceparent on the wire`)
 }
 
 function sameAccount(
@@ -241,106 +313,165 @@ const step = fc.oneof(
   { weight: 6, arbitrary: trade },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('mark' as const), symbol, ticks: units }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('refresh' as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant('minutes' as const), count: fc.integer({ min: 1, max: 3 }) }),
+  },
 )
 
-void t.test('P1.12 P1.21 positions are what exact rationals say, and quantity, cash and fees sum to zero', (t) => {
-  const seen = { flips: 0, bigQuantities: 0, bigCosts: 0, flats: 0, drawdowns: 0 }
-  const property = fc.property(
-    fc.array(step, { minLength: 1, maxLength: 30, size: 'max' }),
-    fc.constantFrom('0', '1000.5', '90000000000'),
-    (steps, startingCashText) => {
-      const startingCash = Fraction.of(startingCashText)
-      const portfolio = new Portfolio({ startingCash: parseDecimal(startingCashText) ?? { mantissa: -1n, scale: 0 } })
-      const events: Event[] = []
-      const highWaterMarks = new Map(accounts.map((account) => [account, startingCash]))
-      const published = new Map<string, string>()
+void t.test(
+  'P1.12 P1.21 P2.06 positions and performance are what exact rationals say, and quantity, cash and fees sum to zero',
+  (t) => {
+    const seen = { flips: 0, bigQuantities: 0, bigCosts: 0, flats: 0, drawdowns: 0, sharpes: 0, losses: 0 }
+    const property = fc.property(
+      fc.array(step, { minLength: 1, maxLength: 30, size: 'max' }),
+      fc.constantFrom('0', '1000.5', '90000000000'),
+      (steps, startingCashText) => {
+        const startingCash = Fraction.of(startingCashText)
+        const portfolio = new Portfolio({ startingCash: parseDecimal(startingCashText) ?? { mantissa: -1n, scale: 0 } })
+        const events: Event[] = []
+        const highWaterMarks = new Map(accounts.map((account) => [account, startingCash]))
+        const published = new Map<string, string>()
+        let minute = 29_000_000
+        portfolio.advance(minute)
+        const performances = new Map<string, NaivePerformance>()
+        const total = new NaivePerformance(zero)
+        let totalPeak = zero
+        const pnlOf = (account: string) => naiveAccount(events, account, zero).equity
+        const totalPnl = () => sum(accounts.map(pnlOf))
 
-      const happens = (event: Event) => {
-        if (event.type === 'refresh') portfolio.refreshMarks()
-        else if (event.type === 'mark') portfolio.mark(event.symbol, event.ticks)
-        else portfolio.fill(event, unitsOf(event.symbol).instrument)
-        events.push(event)
-        // Equity moves only where it is evaluated: at an account's own fills and at a refresh.
-        for (const account of accounts) {
-          const { equity } = naiveAccount(events, account, startingCash)
-          if (equity.isAbove(highWaterMarks.get(account) ?? zero)) highWaterMarks.set(account, equity)
-        }
-      }
-
-      for (const step of steps) {
-        if (step.type === 'trade') {
-          const { symbol, buyer, seller, ticks, fees } = step
-          const short = portfolio.position(buyer, symbol)?.quantityLots ?? 0
-          const lots =
-            step.beyondHeld !== undefined && short < 0 && short > -9e15 ? Number(-short) + step.beyondHeld : step.lots
-          if (short < 0 && lots > -short) seen.flips += 1
-          happens({
-            type: 'fill',
-            account: buyer,
-            symbol,
-            side: 'BUY',
-            lots: Math.min(lots, 9e15),
-            ticks,
-            fee: fees[0],
-          })
-          happens({
-            type: 'fill',
-            account: seller,
-            symbol,
-            side: 'SELL',
-            lots: Math.min(lots, 9e15),
-            ticks,
-            fee: fees[1],
-          })
-        } else happens(step)
-
-        const feesPaid: Fraction[] = []
-        for (const account of accounts) {
-          const expected = naiveAccount(events, account, startingCash)
-          feesPaid.push(expected.fees)
-          const state = portfolio.account(account)
-          if (!state) continue
-          sameAccount(state, expected, highWaterMarks.get(account) ?? zero, startingCash)
-          if (state.drawdown > 0n) seen.drawdowns += 1
-          for (const position of portfolio.positionsOf(account)) {
-            samePosition(position, events)
-            if (typeof position.quantityLots === 'bigint') seen.bigQuantities += 1
-            if (typeof position.cost === 'bigint') seen.bigCosts += 1
-            if (position.quantityLots === 0) seen.flats += 1
+        const happens = (event: Event) => {
+          if (event.type === 'refresh') portfolio.refreshMarks()
+          else if (event.type === 'mark') portfolio.mark(event.symbol, event.ticks)
+          else if (event.type === 'minutes') portfolio.advance((minute += event.count))
+          else portfolio.fill(event, unitsOf(event.symbol).instrument)
+          events.push(event)
+          if (event.type === 'minutes') {
+            for (const [account, { equities }] of performances)
+              for (let count = 0; count < event.count; count += 1) equities.push(startingCash.plus(pnlOf(account)))
+            if (performances.size > 0)
+              for (let count = 0; count < event.count; count += 1) total.equities.push(totalPnl())
+            if (totalPnl().isAbove(totalPeak)) totalPeak = totalPnl()
+          }
+          if (event.type === 'fill') {
+            const performance = performances.get(event.account) ?? new NaivePerformance(startingCash)
+            performances.set(event.account, performance)
+            performance.fill(events, event)
+            total.fill(events, event)
+          }
+          // Equity moves only where it is evaluated: at an account's own fills and at a refresh.
+          for (const account of accounts) {
+            const { equity } = naiveAccount(events, account, startingCash)
+            if (equity.isAbove(highWaterMarks.get(account) ?? zero)) highWaterMarks.set(account, equity)
           }
         }
 
-        const venue = portfolio.account('_venue')
-        equal(venue && e18(venue.fees), text(zero.minus(sum(feesPaid))), 'fees of the venue')
-        equal(venue && e18(venue.cash), text(sum(feesPaid)), 'cash of the venue')
-        const { quantityBySymbol, cash, fees } = portfolio.conservation()
-        for (const [symbol, quantity] of quantityBySymbol) equal(quantity, 0, `sum of quantities in ${symbol}`)
-        equal(cash, 0n, 'sum of cash')
-        equal(fees, 0n, 'sum of fees')
+        for (const step of steps) {
+          if (step.type === 'trade') {
+            const { symbol, buyer, seller, ticks, fees } = step
+            const short = portfolio.position(buyer, symbol)?.quantityLots ?? 0
+            const lots =
+              step.beyondHeld !== undefined && short < 0 && short > -9e15 ? Number(-short) + step.beyondHeld : step.lots
+            if (short < 0 && lots > -short) seen.flips += 1
+            happens({
+              type: 'fill',
+              account: buyer,
+              symbol,
+              side: 'BUY',
+              lots: Math.min(lots, 9e15),
+              ticks,
+              fee: fees[0],
+              traceparent: `taker-${events.length}`,
+            })
+            happens({
+              type: 'fill',
+              account: seller,
+              symbol,
+              side: 'SELL',
+              lots: Math.min(lots, 9e15),
+              ticks,
+              fee: fees[1],
+              traceparent: events.length % 3 === 0 ? undefined : `maker-${events.length}`,
+            })
+          } else happens(step)
 
-        const { positions, accounts: changedAccounts } = portfolio.takeChanged()
-        equal(new Set([...positions, ...changedAccounts]).size, positions.length + changedAccounts.length, 'each once')
-        for (const position of positions)
-          published.set(`${position.account}.${position.symbol}`, encodePosition(position, 7))
-        for (const account of changedAccounts) published.set(account.account, encodeAccountPosition(account, 7))
-        for (const name of portfolio.accounts()) {
-          const state = portfolio.account(name)
-          if (state && (name !== '_venue' || state.cash > 0n))
-            equal(published.get(name), encodeAccountPosition(state, 7), `${name} as last taken`)
-          for (const position of portfolio.positionsOf(name))
-            equal(published.get(`${name}.${position.symbol}`), encodePosition(position, 7), `${name} as last taken`)
+          const feesPaid: Fraction[] = []
+          for (const account of accounts) {
+            const expected = naiveAccount(events, account, startingCash)
+            feesPaid.push(expected.fees)
+            const state = portfolio.account(account)
+            if (!state) continue
+            sameAccount(state, expected, highWaterMarks.get(account) ?? zero, startingCash)
+            const performance = portfolio.recordOf(account)
+            samePerformance(performance, performances.get(account) ?? total, account)
+            if (performance?.sharpe) seen.sharpes += 1
+            if (performance?.losses) seen.losses += 1
+            if (state.drawdown > 0n) seen.drawdowns += 1
+            for (const position of portfolio.positionsOf(account)) {
+              samePosition(position, events)
+              if (typeof position.quantityLots === 'bigint') seen.bigQuantities += 1
+              if (typeof position.cost === 'bigint') seen.bigCosts += 1
+              if (position.quantityLots === 0) seen.flats += 1
+            }
+          }
+
+          const totals = portfolio.totals()
+          equal(totals.accounts, performances.size, 'accounts')
+          samePerformance(totals.record, total, 'total')
+          if (step.type === 'minutes' || step.type === 'refresh') {
+            const states = accounts.map((account) => naiveAccount(events, account, zero))
+            const startedWith = Fraction.of(performances.size).times(startingCash)
+            const pnl = totalPnl()
+            equal(e18(totals.realizedPnl), text(sum(states.map(({ realized }) => realized))), 'total realized')
+            equal(e18(totals.unrealizedPnl), text(sum(states.map(({ unrealized }) => unrealized))), 'total unrealized')
+            equal(e18(totals.fees), text(sum(states.map((state) => state.fees))), 'total fees')
+            equal(e18(totals.cash), text(sum(states.map((state) => state.cash))), 'total cash')
+            equal(e18(totals.equity), text(startedWith.plus(pnl)), 'total equity')
+            const peak = pnl.isAbove(totalPeak) ? pnl : totalPeak
+            equal(e18(totals.drawdown), text(peak.minus(pnl)), 'total drawdown')
+            equal(
+              totals.openPositions,
+              states.reduce((count, state) => count + state.openPositions, 0),
+              'total open',
+            )
+          }
+
+          const venue = portfolio.account('_venue')
+          equal(venue && e18(venue.fees), text(zero.minus(sum(feesPaid))), 'fees of the venue')
+          equal(venue && e18(venue.cash), text(sum(feesPaid)), 'cash of the venue')
+          const { quantityBySymbol, cash, fees } = portfolio.conservation()
+          for (const [symbol, quantity] of quantityBySymbol) equal(quantity, 0, `sum of quantities in ${symbol}`)
+          equal(cash, 0n, 'sum of cash')
+          equal(fees, 0n, 'sum of fees')
+
+          const { positions, accounts: changedAccounts } = portfolio.takeChanged()
+          equal(
+            new Set([...positions, ...changedAccounts]).size,
+            positions.length + changedAccounts.length,
+            'each once',
+          )
+          for (const position of positions)
+            published.set(`${position.account}.${position.symbol}`, encodePosition(position, 7))
+          for (const account of changedAccounts) published.set(account.account, encodeAccountPosition(account, 7))
+          for (const name of portfolio.accounts()) {
+            const state = portfolio.account(name)
+            if (state && (name !== '_venue' || state.cash > 0n))
+              equal(published.get(name), encodeAccountPosition(state, 7), `${name} as last taken`)
+            for (const position of portfolio.positionsOf(name))
+              equal(published.get(`${name}.${position.symbol}`), encodePosition(position, 7), `${name} as last taken`)
+          }
         }
-      }
 
-      const replayed = new Portfolio()
-      for (const event of events) if (event.type === 'fill') replayed.fill(event, unitsOf(event.symbol).instrument)
-      equal(replayed.stateHash(), portfolio.stateHash(), 'the hash, whatever the marks')
-    },
-  )
-  t.doesNotThrow(() => fc.assert(property, { numRuns: 150 }))
-  for (const [what, times] of Object.entries(seen)) t.ok(times > 0, `the runs had ${what}`)
-  t.end()
-})
+        const replayed = new Portfolio()
+        for (const event of events) if (event.type === 'fill') replayed.fill(event, unitsOf(event.symbol).instrument)
+        equal(replayed.stateHash(), portfolio.stateHash(), 'the hash, whatever the marks')
+      },
+    )
+    t.doesNotThrow(() => fc.assert(property, { numRuns: 150 }))
+    for (const [what, times] of Object.entries(seen)) t.ok(times > 0, `the runs had ${what}`)
+    t.end()
+  },
+)
 
 void t.test('P1.12 arithmetic on exact whole numbers is that of bigint, in normal form', (t) => {
   const normal = (value: bigint) =>
