@@ -5,7 +5,8 @@ import type { WorkerMetrics } from '../runtime/metrics.ts'
 import type { Nats } from '../runtime/nats.ts'
 import type { InputMessage } from '../runtime/reader.ts'
 import type { StreamMonitor } from '../runtime/stream-monitor.ts'
-import type { Served } from '../http/health-routes.ts'
+import type { Connections } from '../http/connections.ts'
+import type { FastifyInstance, Served } from '../http/health-routes.ts'
 import { isPortTaken, portInUse } from '../local/ports.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import type { InstrumentsConfig } from '../schemas/instrument.ts'
@@ -19,6 +20,8 @@ export interface WorkerProcessOptions {
   readonly instance: string
   /** Port of each worker; unset: the contract's. */
   readonly ports?: Readonly<Partial<Record<WorkerName, number>>>
+  /** Where a gateway tells of itself besides, when it shares its port with others. */
+  readonly healthPort?: number
   readonly configDir?: string
   /** The server's store, when it is on this machine: bounds the room for streams by the free disk. */
   readonly storeDir?: string
@@ -34,6 +37,7 @@ export interface Shared {
   readonly nats: Nats
   readonly publisher: AckedPublisher
   readonly monitor: StreamMonitor
+  readonly connections: Connections
   readonly instruments: InstrumentsConfig
   readonly decodeExecution: (message: InputMessage) => ExecutionMessage
 }
@@ -58,17 +62,18 @@ export function servedOf(health: HealthMonitor, { registry }: Pick<WorkerMetrics
 }
 
 /**
- * Opens the port of a worker.
+ * Opens the port of a worker. Where there are several gateways the kernel shares out the connections among them.
  * @throws PipelineError PORT_IN_USE naming who holds it
  */
 export async function listen(
-  app: { listen(options: { host: string; port: number }): Promise<string> },
+  app: FastifyInstance,
   name: WorkerName,
   { settings, options }: Shared,
+  port = options.ports?.[name] ?? workerSpec(name).httpPort,
 ): Promise<void> {
-  const port = options.ports?.[name] ?? workerSpec(name).httpPort
+  const reusePort = name === 'gateway' && settings.WORKERS > 1 && port !== options.healthPort
   try {
-    await app.listen({ host: settings.HTTP_HOST, port })
+    await app.listen({ host: settings.HTTP_HOST, port, ...(reusePort ? { reusePort } : {}) })
   } catch (error) {
     if (await isPortTaken(port)) throw await portInUse(port, `give ${name} another with --port ${name}=PORT`)
     throw error

@@ -22,9 +22,18 @@ export const layouts = ['compact', 'separate'] as const
 export type Layout = (typeof layouts)[number]
 
 /** Which workers share a process. */
-const processesOf: Readonly<Record<Layout, readonly (readonly WorkerName[])[]>> = {
+const workersOf: Readonly<Record<Layout, readonly (readonly WorkerName[])[]>> = {
   compact: [['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'], ['gateway']],
   separate: workerSpecs.map(({ name }) => [name]),
+}
+
+/** A process of workers. */
+interface Place {
+  /** Names it in logs and among its peers. */
+  readonly label: string
+  readonly workers: readonly WorkerName[]
+  /** Where a gateway tells of itself when it shares its port with others. */
+  readonly healthPort?: number
 }
 
 export interface StackOptions {
@@ -44,6 +53,8 @@ export interface StackOptions {
 export interface StackProcess {
   readonly name: string
   readonly pid: number
+  /** Its own health, metrics and profile, of gateways that share a port. */
+  readonly url?: string
 }
 
 export interface Stack {
@@ -59,6 +70,8 @@ export interface Stack {
   stop(): Promise<void>
 }
 
+/** Gateways that share their port have the ones after this for themselves. */
+const healthPortBase = 8_120
 const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
 const startTimeoutMs = 30_000
 /** V8 lets garbage pile up while memory is free; these bound it (docs/adr/0007-memory.md). */
@@ -119,21 +132,32 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       await connection.close()
     }
     onProgress('starting workers')
-    const place = { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined }
+    const common = { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined }
+    const places = await step(choosePlaces(options))
     const children = await step(
       Promise.all(
-        processesOf[options.layout].map((workers) =>
-          startWorkers(workers, options, place, (child) => workerStops.push(() => child.stop(workerGraceMs))),
+        places.map((place) =>
+          startWorkers(place, options, common, (child) => workerStops.push(() => child.stop(workerGraceMs))),
         ),
       ),
     )
     onProgress('waiting until every worker is at work')
-    const url = (worker: WorkerName) => localUrl(settings.HTTP_HOST, ports[worker])
-    await step(Promise.all(workerSpecs.map(({ name }) => untilReady(name, url(name)))))
+    const url = (worker: WorkerName, port = ports[worker]) => localUrl(settings.HTTP_HOST, port)
+    await step(
+      Promise.all(
+        places.flatMap(({ workers, healthPort }) => workers.map((name) => untilReady(name, url(name, healthPort)))),
+      ),
+    )
     const pidOf = (process: Supervised) => process.pid ?? 0
     return {
       processes: [
-        ...children.flatMap(({ workers, child }) => workers.map((name) => ({ name, pid: pidOf(child) }))),
+        ...children.flatMap(({ workers, healthPort, child }) =>
+          workers.map((name) => ({
+            name,
+            pid: pidOf(child),
+            ...(healthPort === undefined ? {} : { url: url(name, healthPort) }),
+          })),
+        ),
         ...(nats ? [{ name: 'nats-server', pid: pidOf(nats) }] : []),
         ...(redis ? [{ name: 'valkey', pid: pidOf(redis) }] : []),
       ],
@@ -154,12 +178,31 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 async function choosePorts(options: StackOptions): Promise<Readonly<Record<WorkerName, number>>> {
   const ports = {} as Record<WorkerName, number>
-  for (const { name, httpPort } of workerSpecs) {
-    if (options.ports === 'contract' && (await isPortTaken(httpPort)))
-      throw await portInUse(httpPort, 'take free ones with `trade2026 up --free-ports`')
-    ports[name] = options.ports === 'contract' ? httpPort : await freePort()
-  }
+  for (const { name, httpPort } of workerSpecs) ports[name] = await choosePort(options, httpPort)
   return ports
+}
+
+async function choosePort({ ports }: StackOptions, documented: number): Promise<number> {
+  if (ports === 'free') return freePort()
+  if (await isPortTaken(documented))
+    throw await portInUse(documented, 'take free ones with `trade2026 up --free-ports`')
+  return documented
+}
+
+/** The processes of a layout, with as many gateways as there should be. */
+async function choosePlaces(options: StackOptions): Promise<Place[]> {
+  const { WORKERS: gateways } = options.settings
+  const places: Place[] = []
+  for (const workers of workersOf[options.layout]) {
+    const label = workers.length > 1 ? 'chain' : (workers[0] ?? '')
+    if (!workers.includes('gateway') || gateways === 1) places.push({ label, workers })
+    else
+      for (let number = 1; number <= gateways; number += 1) {
+        const healthPort = await choosePort(options, healthPortBase + number)
+        places.push({ label: `${label}-${number}`, workers, healthPort })
+      }
+  }
+  return places
 }
 
 async function startServer(
@@ -185,9 +228,9 @@ async function startServer(
 }
 
 async function startWorkers(
-  workers: readonly WorkerName[],
+  place: Place,
   options: StackOptions,
-  place: {
+  common: {
     dataDir: string
     ports: Readonly<Record<WorkerName, number>>
     natsUrl: string
@@ -195,10 +238,10 @@ async function startWorkers(
     isOwnNats: boolean
   },
   onStarted: (child: Supervised) => void,
-): Promise<{ workers: readonly WorkerName[]; child: Supervised }> {
-  const logs = join(place.dataDir, 'logs')
+): Promise<Place & { child: Supervised }> {
+  const { label, workers, healthPort } = place
+  const logs = join(common.dataDir, 'logs')
   mkdirSync(logs, { recursive: true })
-  const label = workers.length > 1 ? 'chain' : (workers[0] ?? '')
   const logFile = join(logs, `${label}.log`)
   let hasStarted = false
   const outcome = Promise.withResolvers<undefined>()
@@ -214,16 +257,17 @@ async function startWorkers(
       ...workers,
       '--instance',
       // The same over restarts, and unlike those of other data folders on the same server.
-      `${label}-${createHash('sha256').update(place.dataDir).digest('hex').slice(0, 8)}`,
-      ...workers.flatMap((worker) => ['--port', `${worker}=${place.ports[worker]}`]),
-      ...(place.isOwnNats ? ['--store-dir', place.dataDir] : []),
+      `${label}-${createHash('sha256').update(common.dataDir).digest('hex').slice(0, 8)}`,
+      ...workers.flatMap((worker) => ['--port', `${worker}=${common.ports[worker]}`]),
+      ...(healthPort === undefined ? [] : ['--health-port', String(healthPort)]),
+      ...(common.isOwnNats ? ['--store-dir', common.dataDir] : []),
       ...(options.configDir === undefined ? [] : ['--config-dir', options.configDir]),
     ],
-    env: { ...process.env, NATS_URL: place.natsUrl, REDIS_URL: place.redisUrl },
+    env: { ...process.env, NATS_URL: common.natsUrl, REDIS_URL: common.redisUrl },
     logFile,
     ipc: true,
     onSpawn: (spawned: ChildProcess) => {
-      if (spawned.pid !== undefined) recordChild(place.dataDir, label, spawned.pid)
+      if (spawned.pid !== undefined) recordChild(common.dataDir, label, spawned.pid)
       spawned.on('message', () => {
         hasStarted = true
         outcome.resolve(undefined)
@@ -242,7 +286,7 @@ async function startWorkers(
   } finally {
     clearTimeout(timer)
   }
-  return { workers, child }
+  return { ...place, child }
 }
 
 /** The last thing a process logged, for the message about its failure. */

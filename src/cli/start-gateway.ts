@@ -1,5 +1,6 @@
 import { ExecutionFeed } from '../http/execution-feed.ts'
 import { createGateway } from '../http/gateway.ts'
+import { createWorkerHttp } from '../http/health-routes.ts'
 import { CommandPublisher } from '../runtime/command-publisher.ts'
 import { HealthMonitor } from '../runtime/health.ts'
 import { createOrderMetrics, createWorkerMetrics } from '../runtime/metrics.ts'
@@ -19,7 +20,6 @@ export async function startGateway(shared: Shared): Promise<Running> {
   const feed = new ExecutionFeed(nats)
   await feed.start(options.onFatal)
   await feed.caughtUp(catchUpMs)
-  let connections = 0
   const health = new HealthMonitor({
     spec,
     instance: options.instance,
@@ -28,9 +28,10 @@ export async function startGateway(shared: Shared): Promise<Running> {
     settings,
     log,
     follows: { stream: 'EXECUTIONS', sequence: () => feed.sequence },
-    connections: () => connections,
+    connections: () => connections(),
   })
   const { registry } = createWorkerMetrics('gateway', { lag: () => health.lag(), monitor })
+  const served = servedOf(health, { registry })
   const app = createGateway({
     nats,
     feed,
@@ -39,19 +40,17 @@ export async function startGateway(shared: Shared): Promise<Running> {
     settings,
     metrics: createOrderMetrics(registry, () => feed.views.openCount),
     log,
-    served: servedOf(health, { registry }),
+    served,
     onAnswered: (latencyMs) => health.latencies.add(latencyMs),
   })
-  app.server.on('connection', (socket) => {
-    connections += 1
-    socket.once('close', () => {
-      connections -= 1
-    })
-  })
+  const connections = shared.connections.watch(app)
+  const own = options.healthPort === undefined ? undefined : createWorkerHttp(served, () => nats.isConnected(), log)
   try {
     await listen(app, 'gateway', shared)
+    if (own) await listen(own, 'gateway', shared, options.healthPort)
   } catch (error) {
     health.stop()
+    await app.close()
     await feed.stop(log)
     throw error
   }
@@ -62,7 +61,7 @@ export async function startGateway(shared: Shared): Promise<Running> {
         setTimeout(() => feed.giveUp(), waitersGraceMs),
         setTimeout(() => app.server.closeAllConnections(), connectionsGraceMs),
       ]
-      await app.close()
+      await Promise.all([app.close(), own?.close()])
       for (const timer of timers) clearTimeout(timer)
       await feed.stop(log)
       health.stop()

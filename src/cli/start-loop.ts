@@ -46,6 +46,7 @@ export async function startLoop(
     settings,
     log,
     loop: () => loop.state(),
+    connections: () => connections(),
     ...(parts.redis ? { redis: parts.redis } : {}),
     ...(parts.follows ? { follows: parts.follows } : {}),
     ...(parts.warnings ? { warnings: parts.warnings } : {}),
@@ -54,6 +55,7 @@ export async function startLoop(
   parts.onMetrics?.(metrics)
   const served = servedOf(health, metrics)
   const http = createWorkerHttp(served, () => nats.isConnected(), log)
+  const connections = shared.connections.watch(http)
   parts.routes?.(http, () => loop.state(), served)
   try {
     await listen(http, name, shared)

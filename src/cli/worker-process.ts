@@ -1,3 +1,4 @@
+import { Connections } from '../http/connections.ts'
 import { AckedPublisher } from '../runtime/acks.ts'
 import { seedLimits } from '../runtime/limits-bucket.ts'
 import { createLog } from '../runtime/log.ts'
@@ -35,6 +36,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     nats,
     publisher: new AckedPublisher(nats.connection),
     monitor,
+    connections: new Connections(settings.CONNECTION_POOL_SIZE),
     instruments,
     decodeExecution: sharedDecoder('EXECUTIONS', decodeExecution),
   }

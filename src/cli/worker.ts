@@ -15,6 +15,11 @@ export function addWorkerCommand(program: Command): void {
     .argument('<names...>', `any of ${names}`)
     .option('--port <[name=]port>', 'HTTP port of a worker; may be repeated', collectPort, {})
     .option(
+      '--health-port <port>',
+      'a port for the health, metrics and profile of this one of several gateways',
+      portNumber,
+    )
+    .option(
       '--instance <name>',
       'place of this process among its peers; keep it over restarts',
       instanceName,
@@ -27,6 +32,7 @@ export function addWorkerCommand(program: Command): void {
 
 interface WorkerOptions {
   readonly port: Readonly<Record<string, number>>
+  readonly healthPort?: number
   readonly instance: string
   readonly configDir?: string
   readonly storeDir?: string
@@ -35,6 +41,11 @@ interface WorkerOptions {
 function instanceName(value: string): string {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(value)) throw new InvalidArgumentError('1 to 64 letters, digits, - or _')
   return value
+}
+
+function portNumber(value: string): number {
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_535) throw new InvalidArgumentError('say a port')
+  return Number(value)
 }
 
 function collectPort(value: string, previous: Record<string, number>): Record<string, number> {
@@ -68,6 +79,7 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
     settings,
     instance: options.instance,
     ports,
+    ...(options.healthPort === undefined ? {} : { healthPort: options.healthPort }),
     ...(options.configDir === undefined ? {} : { configDir: options.configDir }),
     ...(options.storeDir === undefined ? {} : { storeDir: options.storeDir }),
     onFatal: (error) => {

@@ -75,6 +75,7 @@ export class GatewayCommands {
       if (answer?.reason === 'ORDER_UNKNOWN') throw orderUnknown(orderId)
       const isDone = answer !== undefined && answer.reason === undefined
       const state = (isDone ? answer.view : undefined) ?? (await this.#options.lookup.find(orderId))
+      if (!answer && !state) throw orderUnknown(orderId)
       return {
         state: state ?? { orderId, status: answer?.status ?? 'PENDING_NEW', filledQuantity: 0 },
         errorMessage: answer?.errorMessage,
@@ -101,7 +102,7 @@ export class GatewayCommands {
         await publisher.publish({ kind: command.kind, body, traceparent }, deadlineMs),
         command,
       )
-      const answer = await feed.answerOf(sequence, deadlineMs - Date.now())
+      const answer = settings.ASYNC_MODE ? undefined : await feed.answerOf(sequence, deadlineMs - Date.now())
       if (answer) {
         const latencyMs = performance.now() - startedMs
         onAnswered(latencyMs)

@@ -6,6 +6,8 @@ export interface Proxy {
   readonly url: string
   /** What the server says from now on is lost. */
   dropAnswers(): void
+  /** What the server says is held back from the first byte after this text on, until `open()`. Resolves when it is held. */
+  holdAfter(text: string): Promise<undefined>
   /** Ends every connection; what is on its way is lost. New ones are refused until `open()`. */
   cut(): void
   /** Lets everything through again. */
@@ -17,6 +19,8 @@ export async function startProxy(t: Test, port: number): Promise<Proxy> {
   const sockets = new Set<Socket>()
   let isOpen = true
   let isMute = false
+  let hold: { after: Buffer; reached: () => void } | undefined
+  let held: (() => void)[] | undefined
   const track = (socket: Socket, other: () => Socket) => {
     sockets.add(socket)
     socket.on('close', () => {
@@ -35,7 +39,21 @@ export async function startProxy(t: Test, port: number): Promise<Proxy> {
     track(server, () => client)
     client.on('data', (data) => server.write(data))
     server.on('data', (data) => {
-      if (!isMute) client.write(data)
+      if (isMute) return
+      if (held) {
+        held.push(() => client.write(data))
+        return
+      }
+      const at = hold ? data.indexOf(hold.after) : -1
+      if (!hold || at === -1) {
+        client.write(data)
+        return
+      }
+      const end = at + hold.after.length
+      client.write(data.subarray(0, end))
+      held = [() => client.write(data.subarray(end))]
+      hold.reached()
+      hold = undefined
     })
   })
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
@@ -50,10 +68,18 @@ export async function startProxy(t: Test, port: number): Promise<Proxy> {
   return {
     url: `nats://127.0.0.1:${(listener.address() as AddressInfo).port}`,
     dropAnswers: () => (isMute = true),
+    holdAfter: (text) => {
+      const { promise, resolve } = Promise.withResolvers<undefined>()
+      hold = { after: Buffer.from(text), reached: () => resolve(undefined) }
+      return promise
+    },
     cut,
     open: () => {
       isOpen = true
       isMute = false
+      const late = held ?? []
+      held = undefined
+      for (const write of late) write()
     },
   }
 }
