@@ -43,6 +43,7 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
     nats,
     clock: systemClock,
     isStorageFull,
+    onFeedback: (message) => service.take(message),
     takeLimitsChanges: limits.take,
     onFatal: shared.options.onFatal,
   })
@@ -50,8 +51,11 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
     fold,
     follows: { stream: 'EXECUTIONS', sequence: () => gate.executionsSeq },
     routes: (app, state) => service.addRoutes(app, state),
+    onMetrics: (metrics) => service.addMetrics(metrics),
+    onActive: () => service.start(),
     warnings: () => [...limits.problems(), ...rewoundWarning(limits.lastRevision(), gate.limitsRevision)],
     onStop: async () => {
+      service.stop()
       await limits.stop()
       await stop()
     },

@@ -184,6 +184,20 @@ export function readSince(nats: Nats, stream: string, subject: string, timeUs: n
   })
 }
 
+/** Reads the messages of a subject in order, from a sequence to the end as it is when reached. */
+export function readFrom(
+  nats: Nats,
+  stream: string,
+  subject: string,
+  fromSequence: number,
+): AsyncGenerator<InputMessage> {
+  return readToEnd(nats, stream, {
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: fromSequence,
+    filter_subjects: subject,
+  })
+}
+
 /** The last message of each subject that fits, by subject. */
 export async function readLatest(nats: Nats, stream: string, subject: string): Promise<Map<string, InputMessage>> {
   const latest = new Map<string, InputMessage>()

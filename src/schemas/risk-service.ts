@@ -127,9 +127,9 @@ export const riskAlertsSchema = {
   type: 'object',
   properties: {
     alerts: { type: 'array', items: { type: 'object', properties: alert, required: alertNames } },
-    dropped: { ...count, description: 'alerts beyond the 10,000 that are kept' },
+    truncated: { type: 'boolean', description: 'there are 10,000, and no room for more' },
   },
-  required: ['alerts', 'dropped'],
+  required: ['alerts', 'truncated'],
 } as const satisfies JSONSchema
 
 /** Message on `risk.alert.<account>`; of an alert that is over, its last figures. */
@@ -186,3 +186,14 @@ export const riskStatsSchema = {
 } as const satisfies JSONSchema
 
 export type CheckAnswer = TypeOf<typeof checkAnswerSchema>
+
+/** Figures of an account, or of all, as numbers in quote currency; undefined where there is none. */
+export interface RiskFigures {
+  readonly gross: number
+  readonly net: number
+  readonly worstCase: number
+  readonly concentration: number | undefined
+  readonly drawdown: number | undefined
+  readonly var95: number | undefined
+  readonly var99: number | undefined
+}

@@ -39,6 +39,7 @@ export const settingsSchema = {
       pattern: '^\\d+(\\.\\d{1,8})?$',
     },
     CACHE_ENABLED: flag('project positions and orders into Redis', true),
+    PRECOMPUTE_METRICS: flag('compute exposure, drawdown and VaR of all accounts every 30 s', true),
     FAST_PATH_ENABLED: flag('let /check answer without the portfolio: refused by size, or worth less than 100', true),
     LAG_DEGRADED_MS: whole('age of the oldest unanswered message from which a worker is degraded', 2_000, 1),
     LAG_UNHEALTHY_MS: whole('age of the oldest unanswered message from which a worker is unhealthy', 30_000, 1),

@@ -131,7 +131,7 @@ export const workerSpecs: readonly WorkerSpec[] = [
   {
     name: 'risk-gate',
     input: 'ORDERS',
-    alsoReads: ['EXECUTIONS'],
+    alsoReads: ['EXECUTIONS', 'POSITIONS'],
     writes: ['RISK', 'DLQ'],
     output: 'RISK',
     httpPort: 8103,
@@ -226,7 +226,9 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
       // Of several processes of a worker each has a key below the worker's.
       `$KV.HEALTH.${name}`,
       `$KV.HEALTH.${name}.>`,
-      ...(isGate ? ['$KV.LIMITS.>', '$JS.API.STREAM.MSG.GET.KV_LIMITS', ...consumerSubjects('KV_LIMITS', '>')] : []),
+      ...(isGate
+        ? ['risk.alert.*', '$KV.LIMITS.>', '$JS.API.STREAM.MSG.GET.KV_LIMITS', ...consumerSubjects('KV_LIMITS', '>')]
+        : []),
       ...(name === 'gateway' ? ['query.>'] : []),
     ],
     subscribe: ['_INBOX.>', ...(name === 'oms-matcher' ? ['query.>'] : [])],

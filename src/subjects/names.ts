@@ -41,6 +41,11 @@ export function executionsSubject(symbol: string | undefined, isMassCancel: bool
   return `executions.${symbol ?? (isMassCancel ? '_all' : '_')}`
 }
 
+/** Core subject on which the gate says that an account comes near a limit, or no longer does; stored nowhere. */
+export function riskAlertSubject(account: string): string {
+  return `risk.alert.${account}`
+}
+
 export const positionsWatermarkSubject = 'positions._watermark'
 
 export function positionSubject(account: string, symbol?: string): string {

@@ -31,6 +31,8 @@ export interface RiskGateOptions {
   readonly isStorageFull: () => boolean
   /** Takes the changes of KV LIMITS that arrived since the last call, in order of revision. */
   readonly takeLimitsChanges: () => readonly LimitsChange[]
+  /** A message of EXECUTIONS has been folded, live or in recovery. */
+  readonly onFeedback?: (message: ExecutionMessage) => void
   readonly onFatal: (error: Error) => void
 }
 
@@ -80,6 +82,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
               `risk-gate: EXECUTIONS ${message.sequence} answers a decision of another process: it has taken over`,
             )
           gate.feedback(message.sequence, execution)
+          options.onFeedback?.(execution)
         },
         options.onFatal,
       )
@@ -137,7 +140,7 @@ function messagesOf(decided: readonly Decided[], gate: Gate, batchMax: number): 
 }
 
 /** Folds RISK up to `lastSequence`, each message after the EXECUTIONS that the gate had seen when it wrote it. */
-async function recoverGate({ gate, nats, decode }: RiskGateOptions, lastSequence: number): Promise<void> {
+async function recoverGate({ gate, nats, decode, onFeedback }: RiskGateOptions, lastSequence: number): Promise<void> {
   const executionsLast = (await nats.jsm.streams.info('EXECUTIONS')).state.last_seq
   const executions = readStream(nats, 'EXECUTIONS', gate.executionsSeq + 1, executionsLast)
   try {
@@ -147,7 +150,9 @@ async function recoverGate({ gate, nats, decode }: RiskGateOptions, lastSequence
       while (gate.executionsSeq < message.executionsSeq) {
         const next = await executions.next()
         if (next.done) break
-        gate.feedback(next.value.sequence, decode(next.value))
+        const execution = decode(next.value)
+        gate.feedback(next.value.sequence, execution)
+        onFeedback?.(execution)
       }
       gate.replay(message)
     }
