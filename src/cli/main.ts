@@ -30,6 +30,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   tail: async () => (await import('./tail.ts')).addTailCommand,
   replay: async () => (await import('./replay.ts')).addReplayCommand,
   lag: async () => (await import('./lag.ts')).addLagCommand,
+  doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,
   completion: async () => (await import('./completion.ts')).addCompletionCommand,
 }

@@ -19,7 +19,8 @@ function runFile(dataDir: string): string {
   return join(dataDir, 'run.json')
 }
 
-function readChildren(dataDir: string): Record<string, ProcessId> {
+/** Servers and workers that were started on a data folder, by name; they may have ended since. */
+export function readChildren(dataDir: string): Record<string, ProcessId> {
   return JSON.parse(readIfThere(runFile(dataDir)) ?? '{}') as Record<string, ProcessId>
 }
 
