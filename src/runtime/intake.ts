@@ -16,6 +16,11 @@ export interface Delivery {
 /** The stream has messages for us and none has come for this long: the consumer is made again. */
 const stallMs = 1_000
 const gapRetriesMax = 3
+/**
+ * An acknowledgement covers all before it and only moves the consumer's floor, so it can wait for others: at 1,000
+ * messages a second each one would be a write of its own.
+ */
+const ackEveryMs = 20
 const retryMs = 200
 
 /**
@@ -34,6 +39,8 @@ export class Intake {
   #gapRetries = 0
   #redelivered = 0
   #blockedReason: string | undefined
+  #settled: Delivery | undefined
+  #ackTimer: NodeJS.Timeout | undefined
 
   constructor(options: IntakeOptions) {
     this.#options = options
@@ -58,9 +65,18 @@ export class Intake {
     await this.#messages?.close().catch(() => undefined)
   }
 
-  /** Acknowledges this message and all before it. May be lost without harm. */
-  acknowledge({ generation, message }: Delivery): void {
-    if (generation === this.#generation) message.ack()
+  /** Acknowledges this message and all before it, soon. May be lost without harm. */
+  acknowledge(delivery: Delivery): void {
+    this.#settled = delivery
+    this.#ackTimer ??= setTimeout(() => this.acknowledgeNow(), ackEveryMs)
+  }
+
+  /** Acknowledges what is settled and has waited for others. */
+  acknowledgeNow(): void {
+    clearTimeout(this.#ackTimer)
+    this.#ackTimer = undefined
+    if (this.#settled?.generation === this.#generation) this.#settled.message.ack()
+    this.#settled = undefined
   }
 
   /** Called now and then while everything that has arrived is done. */

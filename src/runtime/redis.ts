@@ -15,34 +15,48 @@ for i = 1, #ARGV, 3 do
 end`
 
 /**
- * Keeps an order unless the stored record is newer; the same record again puts right what was evicted beside it.
- * KEYS[1] order:{id}, KEYS[2] account:{account}:orders; ARGV[1] order id, ARGV[2] asOf, ARGV[3] '1' while the order is
- * open, ARGV[4] seconds an ended order is kept, then field, value, …
+ * Keeps orders unless the stored record is newer; the same record again puts right what was evicted beside it.
+ * KEYS order:{id}, account:{account}:orders, … of each; ARGV[1] seconds an ended order is kept, then for each: order id,
+ * asOf, '1' while the order is open, number of arguments that follow for it: field, value, …
+ * Returns order id and problem, … of those that could not be kept; one that cannot holds no other up.
  */
-const setOrderIfNewer = `
-local old = tonumber(redis.call('HGET', KEYS[1], 'asOf') or -1)
-local new = tonumber(ARGV[2])
-if old and old > new then return end
-if ARGV[3] == '1' then
-  redis.call('SADD', KEYS[2], ARGV[1])
-else
-  redis.call('SREM', KEYS[2], ARGV[1])
+const setOrdersIfNewer = `
+local at, failed = 2, {}
+for i = 1, #KEYS, 2 do
+  local id, new, open, count = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1', tonumber(ARGV[at + 3])
+  local old = redis.pcall('HGET', KEYS[i], 'asOf')
+  local problem = type(old) == 'table' and old.err
+  old = not problem and tonumber(old or -1) or -1
+  if not problem and old <= new then
+    local done = redis.pcall(open and 'SADD' or 'SREM', KEYS[i + 1], id)
+    problem = type(done) == 'table' and done.err
+    if not problem and old ~= new then
+      done = redis.pcall('HSET', KEYS[i], unpack(ARGV, at + 4, at + 3 + count))
+      problem = type(done) == 'table' and done.err
+      if not problem and not open then redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+    end
+  end
+  if problem then
+    failed[#failed + 1] = id
+    failed[#failed + 1] = problem
+  end
+  at = at + 4 + count
 end
-if old == new then return end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
-if ARGV[3] ~= '1' then redis.call('EXPIRE', KEYS[1], ARGV[4]) end`
+return failed`
 
 const endedOrderSeconds = 86_400
 /** Silence of a server that owes an answer, after which it counts as away. */
 const silenceMaxMs = 1_000
 const retryMs = 200
-const batchMax = 2_000
+/** What changes within this time is written together; most orders change more than once in it. */
+const gatherMs = 5
+const batchMax = 500
 /** Orders that ended and wait to be written, at most; there is no bound by the state to them. */
 const endedPendingMax = 10_000
 
 interface Scripts {
   setPositionsIfNewer(key: string, ...args: (string | number)[]): Promise<unknown>
-  setOrderIfNewer(orderKey: string, accountKey: string, ...args: (string | number)[]): Promise<unknown>
+  setOrdersIfNewer(keyCount: number, ...keysAndArgs: (string | number)[]): Promise<string[]>
 }
 
 export type OrderHash = Readonly<Record<string, string>> & { readonly orderId: string; readonly account: string }
@@ -89,7 +103,7 @@ export class RedisProjection {
       retryStrategy: (times) => Math.min(1_000, 100 * times),
     })
     client.defineCommand('setPositionsIfNewer', { numberOfKeys: 1, lua: setPositionsIfNewer })
-    client.defineCommand('setOrderIfNewer', { numberOfKeys: 2, lua: setOrderIfNewer })
+    client.defineCommand('setOrdersIfNewer', { lua: setOrdersIfNewer })
     this.#client = client as Redis & Scripts
     client.on('ready', () => {
       this.#isUp = true
@@ -177,46 +191,65 @@ export class RedisProjection {
   #flush(): void {
     if (this.#writing || !this.#isUp || this.#closed || this.pending === 0) return
     this.#writing = true
-    setImmediate(() => void this.#write())
+    setTimeout(() => void this.#write(), gatherMs)
   }
 
   async #write(): Promise<void> {
     const positions = takeFirst(this.#positions, batchMax)
     const orders = [...takeFirst(this.#openOrders, batchMax), ...takeFirst(this.#endedOrders, batchMax)]
     const byAccount = Map.groupBy(positions, ({ account }) => account)
-    const writes = [
-      ...Array.from(byAccount, ([account, group]) => ({
-        sent: this.#client.setPositionsIfNewer(
-          `position:${account}`,
-          ...group.flatMap(({ symbol, asOf, json }) => [symbol, asOf, json]),
-        ),
-        again: () => group.forEach((position) => this.#addPosition(position)),
-      })),
-      ...orders.map((order) => ({ sent: this.#sendOrder(order), again: () => this.#addOrder(order) })),
-    ]
-    const results = await Promise.allSettled(writes.map(({ sent }) => sent))
-    const failed = results.findLast((result) => result.status === 'rejected')
-    if (failed) {
-      this.#refuse(failed.reason)
-      await new Promise((resolve) => setTimeout(resolve, retryMs))
-      results.forEach(({ status }, index) => {
-        if (status === 'rejected') writes[index]?.again()
-      })
-    } else this.#refusal = undefined
+    const problems = await Promise.all([
+      ...Array.from(byAccount, ([account, group]) => this.#writePositions(account, group)),
+      this.#writeOrders(orders),
+    ])
+    const problem = problems.findLast((found) => found !== undefined)
+    if (problem === undefined) this.#refusal = undefined
     this.#writing = false
     this.#flush()
   }
 
-  #sendOrder({ hash, asOf, isOpen }: DirtyOrder): Promise<unknown> {
-    return this.#client.setOrderIfNewer(
-      `order:${hash.orderId}`,
-      `account:${hash.account}:orders`,
-      hash.orderId,
-      asOf,
-      isOpen ? 1 : 0,
-      endedOrderSeconds,
-      ...Object.entries(hash).flat(),
-    )
+  async #writePositions(account: string, positions: readonly DirtyPosition[]): Promise<unknown> {
+    const args = positions.flatMap(({ symbol, asOf, json }) => [symbol, asOf, json])
+    try {
+      await this.#client.setPositionsIfNewer(`position:${account}`, ...args)
+      return undefined
+    } catch (error) {
+      await this.#writeAgain(error, () => positions.forEach((position) => this.#addPosition(position)))
+      return error
+    }
+  }
+
+  async #writeOrders(orders: readonly DirtyOrder[]): Promise<unknown> {
+    if (orders.length === 0) return undefined
+    let failed = orders
+    let problem: unknown
+    try {
+      const answer = await this.#sendOrders(orders)
+      if (answer.length === 0) return undefined
+      failed = orders.filter(({ hash }) => answer.includes(hash.orderId))
+      problem = new Error(answer[1])
+    } catch (error) {
+      problem = error
+    }
+    await this.#writeAgain(problem, () => failed.forEach((order) => this.#addOrder(order)))
+    return problem
+  }
+
+  async #writeAgain(problem: unknown, again: () => void): Promise<void> {
+    this.#refuse(problem)
+    await new Promise((resolve) => setTimeout(resolve, retryMs))
+    again()
+  }
+
+  #sendOrders(orders: readonly DirtyOrder[]): Promise<string[]> {
+    const keys: string[] = []
+    const args: (string | number)[] = [endedOrderSeconds]
+    for (const { hash, asOf, isOpen } of orders) {
+      keys.push(`order:${hash.orderId}`, `account:${hash.account}:orders`)
+      const fields = Object.entries(hash).flat()
+      args.push(hash.orderId, asOf, isOpen ? 1 : 0, fields.length, ...fields)
+    }
+    return this.#client.setOrdersIfNewer(keys.length, ...keys, ...args)
   }
 }
 

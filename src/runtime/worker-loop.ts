@@ -31,6 +31,12 @@ export interface Fold {
    * @param isReplay everything that follows from the batch is stored already; its effects are dropped
    */
   handle(batch: readonly InputMessage[], isReplay: boolean): Effects
+  /**
+   * Set where the outputs are the latest state and not one for each input: what has changed since the last call. They
+   * are taken when none of the last ones is on its way any more, so that under load many batches share one; `handle`
+   * returns none then. A batch is settled with the outputs that cover it.
+   */
+  takeOutputs?(): readonly Output[]
   /** Outputs of these have been stored, in order. */
   onStored?(outputs: readonly Output[]): void
   /**
@@ -110,6 +116,9 @@ export class WorkerLoop {
   #isPumping = false
   #folded = 0
   readonly #inFlight: Batch[] = []
+  /** Folded, and covered by the outputs that are taken next. */
+  #uncovered: Batch[] = []
+  #isTaking = false
   #batchTimer: NodeJS.Timeout | undefined
   #tickTimer: NodeJS.Timeout | undefined
   #settled = 0
@@ -236,6 +245,7 @@ export class WorkerLoop {
     this.#phase = 'stopped'
     this.#writer?.close()
     this.#side.close()
+    this.#intake?.acknowledgeNow()
     await this.#nats.connection.flush().catch(() => undefined)
     await this.#lease?.release()
   }
@@ -317,7 +327,8 @@ export class WorkerLoop {
     )
     this.#folded = last.input.sequence
     if (this.#phase === 'recovering' && this.#folded >= this.#stored.inSeq) this.#activate()
-    this.#finish(batch)
+    batch.waitingFor -= 1
+    this.#settle()
   }
 
   #tick(): void {
@@ -341,15 +352,8 @@ export class WorkerLoop {
       return
     }
     const { outputs, deadLetters = [], atLeastOnce = [] } = effects
-    const done = () => {
-      this.#lastStoredMs = Date.now()
-      if (!batch) return
-      batch.waitingFor -= 1
-      this.#settle()
-    }
-    // A fold that recovers from its own outputs never makes one again.
-    const mayRepeat = batch !== undefined && this.#fold.recover === undefined
-    const fresh = mayRepeat ? outputs.filter(({ position }) => !isCovered(position, this.#stored)) : outputs
+    const done = () => this.#done(batch)
+    const fresh = this.#freshOf(outputs)
     if (batch) batch.waitingFor += fresh.length + deadLetters.length + atLeastOnce.length
     const { name, input } = this.#spec
     const letters = deadLetters.map((letter) => {
@@ -359,19 +363,62 @@ export class WorkerLoop {
     // The output is the position: what it covers is not looked at again after a crash.
     if (letters.length > 0) this.#writer?.holdUntil(Promise.all(letters))
     for (const letter of letters) void letter.then(done, this.#onFatal)
-    let left = fresh.length
-    for (const output of fresh) {
+    this.#write(fresh, done)
+    for (const output of atLeastOnce) void this.#side.store(output).then(done, this.#onFatal)
+    if (!this.#fold.takeOutputs) return
+    if (batch) {
+      batch.waitingFor += 1
+      this.#uncovered.push(batch)
+    }
+    this.#takeOutputs()
+  }
+
+  /** Without what is stored since an earlier life; a fold that recovers from its own outputs never makes one again. */
+  #freshOf(outputs: readonly Output[]): readonly Output[] {
+    if (this.#fold.recover || outputs.length === 0) return outputs
+    return outputs.filter(({ position }) => !isCovered(position, this.#stored))
+  }
+
+  #write(outputs: readonly Output[], onEach: () => void): void {
+    let left = outputs.length
+    for (const output of outputs) {
       assert(this.#writer, `${this.#spec.name} has no stream of its own`)
       this.#writer.write(output, () => {
         left -= 1
-        if (left === 0) this.#fold.onStored?.(fresh)
-        done()
+        if (left === 0) this.#fold.onStored?.(outputs)
+        onEach()
       })
     }
-    for (const output of atLeastOnce) void this.#side.store(output).then(done, this.#onFatal)
   }
 
-  #finish(batch: Batch): void {
+  #takeOutputs(): void {
+    if (this.#isTaking) return
+    const covered = this.#uncovered
+    this.#uncovered = []
+    const outputs = this.#fold.takeOutputs?.() ?? []
+    // Of the latest state the last output alone has a place in the input; the others came with it.
+    const last = outputs[outputs.length - 1]
+    if (!last || (covered.length > 0 && isCovered(last.position, this.#stored))) {
+      for (const batch of covered) batch.waitingFor -= 1
+      this.#settle()
+      return
+    }
+    this.#isTaking = true
+    let left = outputs.length
+    this.#write(outputs, () => {
+      left -= 1
+      if (left > 0) return
+      this.#isTaking = false
+      this.#lastStoredMs = Date.now()
+      for (const batch of covered) batch.waitingFor -= 1
+      this.#settle()
+      if (this.#uncovered.length > 0 && this.#phase !== 'stopped') this.#takeOutputs()
+    })
+  }
+
+  #done(batch: Batch | undefined): void {
+    this.#lastStoredMs = Date.now()
+    if (!batch) return
     batch.waitingFor -= 1
     this.#settle()
   }

@@ -142,6 +142,12 @@ function upperAscii(text: string): string {
   return /[^ -~]/.test(text) ? text : text.toUpperCase()
 }
 
+/**
+ * Says yes wherever a number may be one that a double does not hold exactly: of 16 digits or more, or with an exponent.
+ * All others a double gives back as they were written.
+ */
+const inexactNumber = /[:[,]\s*-?(?:[0-9.]{16}|[0-9.]+[eE])/
+
 interface NumberSource {
   readonly holder: unknown
   readonly key: string
@@ -177,11 +183,14 @@ export function decodeCommand(
   let body: unknown
   const numbers: NumberSource[] = []
   try {
-    body = JSON.parse(textFromUtf8(data), function (this: unknown, key, value: unknown, context?: { source?: string }) {
-      if (typeof value === 'number' && context?.source !== undefined)
-        numbers.push({ holder: this, key, text: context.source })
-      return value
-    })
+    const text = textFromUtf8(data)
+    body = inexactNumber.test(text)
+      ? JSON.parse(text, function (this: unknown, key, value: unknown, context?: { source?: string }) {
+          if (typeof value === 'number' && context?.source !== undefined)
+            numbers.push({ holder: this, key, text: context.source })
+          return value
+        })
+      : JSON.parse(text)
   } catch (error) {
     // Nested so deep that the parser ran out of stack.
     if (error instanceof RangeError) return tooDeep
@@ -196,7 +205,7 @@ export function decodeCommand(
   for (const [written, value] of Object.entries(body as Record<string, unknown>)) {
     const name = canonicalNames.get(written)
     if (name === undefined || value === null || !(name in commandSchemas[kind].properties)) continue
-    const text = typeof value === 'number' ? sourceOf(numbers, body, written) : value
+    const text = typeof value === 'number' ? (sourceOf(numbers, body, written) ?? String(value)) : value
     const folded =
       decimalFields.has(name) || name === 'expireAt'
         ? text

@@ -16,7 +16,7 @@ import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig }
 import { encodeAccountPosition, encodePosition, encodeWatermark, type PositionState } from '../schemas/position.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { InputMessage } from '../runtime/reader.ts'
-import type { Effects, Fold } from '../runtime/worker-loop.ts'
+import type { Fold } from '../runtime/worker-loop.ts'
 import { positionSubject, positionsWatermarkSubject, tapeVenue, tickSubject } from '../subjects/names.ts'
 
 /** Orders that ended and are projected again after a crash, or when the projection was away. */
@@ -76,6 +76,9 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   let refreshedMs = 0
   /** Of the batches on their way, by the sequence of their watermark. */
   const projected = new Map<number, OrderView[]>()
+  /** Of the last watermark taken. */
+  let watermarkSeq = 0
+  let views: OrderView[] = []
 
   /** What has traded is counted, even when a configuration made strict since does not know it. */
   const tradedInstrument = (symbol: string): Instrument => {
@@ -94,7 +97,7 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
     if (ticks !== undefined && ticks > 0) portfolio.mark(symbol, ticks)
   }
 
-  const changes = (): Effects => {
+  const changes = (): Output[] => {
     const { positions, accounts } = portfolio.takeChanged()
     const position = { inSeq: asOf, inIndex: 0 }
     const outputs: Output[] = positions.map((state) => ({
@@ -108,7 +111,7 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
         body: encodeAccountPosition(account, asOf),
         position,
       })
-    return { outputs }
+    return outputs
   }
 
   const project = (states: Iterable<PositionState>, at: number) =>
@@ -128,9 +131,7 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
         refreshedMs = options.nowMs()
         portfolio.advance(Math.floor((refreshedMs - snapshotGraceMs) / minuteMs))
         portfolio.refreshMarks()
-        return changes()
       }
-      const views: OrderView[] = []
       for (const input of batch) {
         const { sequence } = input
         const message = options.decode(input)
@@ -152,14 +153,21 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
           }
         asOf = sequence
       }
-      const { outputs } = changes()
-      const watermark = {
+      return { outputs: [] }
+    },
+
+    takeOutputs: () => {
+      const outputs = changes()
+      if (asOf === watermarkSeq) return outputs
+      watermarkSeq = asOf
+      outputs.push({
         subject: `w.${positionsWatermarkSubject}`,
         body: encodeWatermark(asOf),
         position: { inSeq: asOf, inIndex: 0 },
-      }
-      if (!isReplay) projected.set(asOf, views)
-      return { outputs: [...outputs, watermark] }
+      })
+      if (views.length > 0) projected.set(asOf, views)
+      views = []
+      return outputs
     },
 
     onStored: (outputs) => {
