@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto'
 import { assert, unreachable } from '../base/assert.ts'
-import { addProduct, textFromUnits } from '../base/decimal.ts'
+import { textFromUnits } from '../base/decimal.ts'
 import { orderIdOf, orderNumberOf, type ReportValue } from '../schemas/execution.ts'
 import type { Instrument, InstrumentDefinition } from '../schemas/instrument.ts'
-import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type {
   CancelRecord,
   ExpireRecord,
@@ -13,12 +11,15 @@ import type {
   ReplaceRecord,
   RiskRecord,
 } from '../schemas/risk.ts'
-import { EndedOrders, type Ending } from './ended-orders.ts'
-import { feeAt } from './fees.ts'
+import { Crossing } from './crossing.ts'
+import { EndedOrders } from './ended-orders.ts'
+import { hashOf } from './matcher-hash.ts'
 import { OpenOrders } from './open-orders.ts'
-import { Order, OrderBook, type DepthLevel } from './order-book.ts'
-import { commandReport, echoReport, orderReport, tradeReport, type OrderReport } from './order-report.ts'
+import { Holding, Order, reducibleLots } from './order.ts'
+import { OrderBook, type DepthLevel } from './order-book.ts'
+import { Reports } from './order-report.ts'
 import type { PriceLevels } from './price-levels.ts'
+import { replaceOrder, tooManyPeaks, wouldTake, type Refused } from './replacement.ts'
 
 /**
  * Price-time priority over all symbols: turns the records of RISK into reports (contract, section 3a).
@@ -29,6 +30,8 @@ export class Matcher {
   readonly #books = new Map<string, OrderBook>()
   readonly #open = new OpenOrders()
   readonly #ended = new EndedOrders()
+  readonly #reports = new Reports()
+  readonly #crossing = new Crossing(this.#open, this.#ended, this.#reports)
 
   /**
    * Makes a symbol known, or changes its fees or collar from now on.
@@ -46,25 +49,33 @@ export class Matcher {
    * @throws BugError when the record contradicts the state, as the gate never lets through
    */
   apply(record: RiskRecord): readonly ReportValue[] {
+    this.#reports.clear()
     switch (record.type) {
       case 'new':
-        return this.#accept(record)
+        this.#accept(record)
+        break
       case 'cancel':
-        return this.#cancel(record)
+        this.#cancel(record)
+        break
       case 'replace':
-        return this.#replace(record)
+        this.#replace(record)
+        break
       case 'massCancel':
-        return this.#massCancel(record)
+        this.#massCancel(record)
+        break
       case 'reject':
-        return [this.#refuse(record)]
+        this.#refuse(record)
+        break
       case 'expire':
-        return this.#expire(record)
+        this.#expire(record)
+        break
       case 'limits':
       case 'halt':
-        return []
+        break
       default:
         return unreachable(record)
     }
+    return this.#reports.values
   }
 
   /** @returns undefined unless the order is open */
@@ -106,108 +117,70 @@ export class Matcher {
 
   /** SHA-256 over everything that later reports depend on. */
   stateHash(): string {
-    const hash = createHash('sha256')
-    for (const symbol of [...this.#books.keys()].sort()) {
-      const book = this.#books.get(symbol) as OrderBook
-      const definition = Object.entries(book.instrument.definition).sort(([a], [b]) => (a < b ? -1 : 1))
-      hash.update(`${JSON.stringify([definition, book.lastTradeTicks])}\n`)
-      for (const order of book.orders()) hash.update(`${canonicalText(order)}\n`)
-    }
-    this.#ended.addTo(hash)
-    return hash.digest('hex')
+    return hashOf(this.#books, this.#ended)
   }
 
   /** @throws BugError when links, sums, maps or the order of the book disagree */
   checkInvariants(): void {
     this.#open.checkInvariants()
-    let resting = 0
+    let count = 0
     for (const book of this.#books.values()) {
       book.checkInvariants()
       for (const order of book.orders()) {
-        assert(this.#open.get(order.orderNumber) === order, 'a resting order is open')
-        resting += 1
+        assert(this.#open.get(order.orderNumber) === order, 'an order that rests or waits is open')
+        count += 1
       }
     }
-    assert(this.#open.size === resting, 'an open order rests')
+    assert(this.#open.size === count, 'an open order rests or waits')
   }
 
-  #accept(record: NewRecord): OrderReport[] {
+  #accept(record: NewRecord): void {
     const book = this.#books.get(record.symbol)
-    const limitTicks = record.ordType === 'LIMIT' ? record.priceTicks : record.protectionTicks
     assert(book !== undefined, 'an order needs a defined symbol')
-    assert(limitTicks !== undefined, 'a LIMIT has a price, a MARKET its protection')
-    assert(isPlain(record), 'LIMIT and MARKET orders without further instructions')
-    const order = new Order(record, book, limitTicks)
-    const makers = book.opposite(order.side)
-    if (order.postOnly && makers.meets(limitTicks)) {
-      const text = wouldTakeText(order, limitTicks)
-      return [commandReport('Rejected', 'Rejected', order, undefined, 0, record, 'ORDER_WOULD_TAKE', text)]
+    assert(isComplete(record), 'an order has the prices of its kind')
+    const holding = book.holdings.get(record.account) ?? this.#newHolding(book, record.account)
+    const order = new Order(record, book, holding)
+    const { side, instructions, traceparent } = order
+    const reports = this.#reports
+    const refused = refusalOf(order)
+    if (refused) {
+      reports.command('Rejected', 'Rejected', order, undefined, 0, record, refused.reason, refused.text)
+      return
     }
-    const { traceparent } = record
-    const reports = [orderReport('New', 'New', order, order.leavesLots, traceparent)]
-    if (order.timeInForce !== 'FOK' || makers.holds(order.leavesLots, limitTicks))
-      this.#match(order, makers, traceparent, reports)
-    if (order.leavesLots === 0) {
-      this.#ended.remember(order.orderNumber, 'Filled')
-    } else if (order.ordType === 'MARKET' || order.timeInForce === 'IOC' || order.timeInForce === 'FOK') {
-      this.#ended.remember(order.orderNumber, 'Expired')
-      reports.push(orderReport('Expired', 'Expired', order, 0, traceparent))
-    } else {
-      this.#open.add(order)
-      book.ownSide(order.side).at(limitTicks).append(order)
-    }
-    return reports
+    reports.order('New', 'New', order, order.leavesLots, traceparent)
+    if (instructions?.waiting) {
+      instructions.startTrail(side, book.lastTradeTicks)
+      this.#crossing.wait(order, false, traceparent)
+    } else this.#crossing.enter(order, false, traceparent)
+    this.#crossing.runStops(book)
   }
 
-  /** Trades with the best makers, oldest first, up to the taker's limit. */
-  #match(taker: Order, makers: PriceLevels, traceparent: string | undefined, reports: OrderReport[]): void {
-    const { book } = taker
-    const rankMin = makers.sign * taker.limitTicks
-    let level = makers.best
-    while (taker.leavesLots > 0 && level !== undefined && level.rank >= rankMin) {
-      const maker = level.head as Order
-      const { ticks } = level
-      const lots = Math.min(taker.leavesLots, maker.leavesLots)
-      taker.leavesLots -= lots
-      fill(taker, lots, ticks)
-      level.reduce(maker, lots)
-      fill(maker, lots, ticks)
-      reports.push(
-        tradeReport(taker, lots, ticks, 'TAKER', feeAt(lots, ticks, book.takerFee), traceparent),
-        tradeReport(maker, lots, ticks, 'MAKER', feeAt(lots, ticks, book.makerFee), undefined),
-      )
-      book.lastTradeTicks = ticks
-      if (maker.leavesLots === 0) this.#close(maker, 'Filled')
-      level = makers.best
-    }
+  #newHolding(book: OrderBook, account: string): Holding {
+    const holding = new Holding(this.#open.account(account))
+    book.holdings.set(account, holding)
+    return holding
   }
 
-  /** Ends an order that is open. */
-  #close(order: Order, ending: Ending): void {
-    order.level?.remove(order)
-    this.#open.remove(order)
-    this.#ended.remember(order.orderNumber, ending)
-  }
-
-  #cancel(record: CancelRecord): OrderReport[] {
+  #cancel(record: CancelRecord): void {
     const order = this.#open.get(record.target)
-    return [order ? this.#cancelOrder(order, record) : this.#refuseClosed('CancelRejected', record)]
+    if (order) this.#cancelOrder(order, record)
+    else this.#refuseClosed('CancelRejected', record)
   }
 
-  #cancelOrder(order: Order, command: CancelRecord | MassCancelRecord): OrderReport {
-    this.#close(order, 'Canceled')
-    return commandReport('Canceled', 'Canceled', order, order.clOrdId, 0, command)
+  #cancelOrder(order: Order, command: CancelRecord | MassCancelRecord): void {
+    this.#crossing.close(order, 'Canceled')
+    this.#reports.command('Canceled', 'Canceled', order, order.clOrdId, 0, command)
   }
 
-  #refuseClosed(execType: 'CancelRejected' | 'ReplaceRejected', record: CancelRecord | ReplaceRecord): OrderReport {
+  #refuseClosed(execType: 'CancelRejected' | 'ReplaceRejected', record: CancelRecord | ReplaceRecord): void {
     const status = this.#ended.endingOf(record.target)
     const orderId = orderIdOf(record.target)
     const text = `order ${orderId} is not open${status === undefined ? '' : `: ${status}`}`
     const echo = { orderId }
-    return echoReport(execType, status ?? 'Rejected', record, record.origClOrdId, 'ORDER_CLOSED', text, echo)
+    this.#reports.echo(execType, status ?? 'Rejected', record, record.origClOrdId, 'ORDER_CLOSED', text, echo)
   }
 
-  #massCancel(record: MassCancelRecord): OrderReport[] {
+  #massCancel(record: MassCancelRecord): void {
     const { account, symbol, side } = record
     const candidates =
       account !== undefined
@@ -215,100 +188,60 @@ export class Matcher {
         : symbol !== undefined
           ? (this.#books.get(symbol)?.orders() ?? [])
           : this.#open
-    return Array.from(candidates)
+    Array.from(candidates)
       .filter((order) => (symbol ?? order.symbol) === order.symbol && (side ?? order.side) === order.side)
       .sort((a, b) => a.orderNumber - b.orderNumber)
-      .map((order) => this.#cancelOrder(order, record))
+      .forEach((order) => {
+        this.#cancelOrder(order, record)
+      })
   }
 
-  #expire(record: ExpireRecord): OrderReport[] {
+  #expire(record: ExpireRecord): void {
     const order = this.#open.get(record.target)
-    if (!order) return []
-    this.#close(order, 'Expired')
-    return [orderReport('Expired', 'Expired', order, 0, record.traceparent)]
+    if (!order) return
+    this.#crossing.close(order, 'Expired')
+    this.#reports.order('Expired', 'Expired', order, 0, record.traceparent)
   }
 
-  #replace(record: ReplaceRecord): OrderReport[] {
+  #replace(record: ReplaceRecord): void {
     const order = this.#open.get(record.target)
-    if (!order) return [this.#refuseClosed('ReplaceRejected', record)]
-    const { book, clOrdId } = order
-    const quantityLots = record.quantityLots ?? order.quantityLots
-    const priceTicks = record.priceTicks ?? order.limitTicks
-    const makers = book.opposite(order.side)
-    const refused = (reason: RejectReason, text: string) => [
-      commandReport('ReplaceRejected', order.status, order, clOrdId, order.leavesLots, record, reason, text),
-    ]
-    if (quantityLots <= order.cumLots) {
-      const [total, filled] = [quantityLots, order.cumLots].map((lots) => textFromUnits(lots, book.instrument.lot))
-      return refused('ORDER_QUANTITY_BELOW_FILLED', `quantity ${total} must be more than the ${filled} filled`)
-    }
-    if (order.postOnly && makers.meets(priceTicks)) return refused('ORDER_WOULD_TAKE', wouldTakeText(order, priceTicks))
-
-    const keepsPriority = quantityLots < order.quantityLots && priceTicks === order.limitTicks
-    if (keepsPriority) order.level?.reduce(order, order.quantityLots - quantityLots)
-    else order.level?.remove(order)
-    order.leavesLots = quantityLots - order.cumLots
-    order.quantityLots = quantityLots
-    order.priceTicks = order.limitTicks = priceTicks
-    order.clOrdId = record.clOrdId ?? clOrdId
-    order.expireUs = record.expireUs ?? order.expireUs
-    const reports = [commandReport('Replaced', order.status, order, clOrdId, order.leavesLots, record)]
-    if (keepsPriority) return reports
-    this.#match(order, makers, record.traceparent, reports)
-    if (order.leavesLots === 0) this.#close(order, 'Filled')
-    else book.ownSide(order.side).at(priceTicks).append(order)
-    return reports
+    if (order) replaceOrder(order, record, this.#crossing, this.#reports)
+    else this.#refuseClosed('ReplaceRejected', record)
   }
 
   /** Reports what the gate refused, with the open order it names unless that is another account's. */
-  #refuse(record: RejectRecord): OrderReport {
+  #refuse(record: RejectRecord): void {
     const { kind, reason, text, echo } = record
-    if (kind === 'new') return echoReport('Rejected', 'Rejected', record, echo.origClOrdId, reason, text, echo)
+    const reports = this.#reports
+    if (kind === 'new') {
+      reports.echo('Rejected', 'Rejected', record, echo.origClOrdId, reason, text, echo)
+      return
+    }
     const execType = kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
     const target = kind === 'mass_cancel' || echo.orderId === undefined ? undefined : orderNumberOf(echo.orderId)
     const order = target === undefined ? undefined : this.#open.get(target)
-    if (order && (echo.account ?? order.account) === order.account)
-      return commandReport(execType, order.status, order, order.clOrdId, order.leavesLots, record, reason, text)
+    if (order && (echo.account ?? order.account) === order.account) {
+      reports.command(execType, order.status, order, order.clOrdId, order.leavesLots, record, reason, text)
+      return
+    }
     const ending = reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
-    return echoReport(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo)
+    reports.echo(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo)
   }
 }
 
-function isPlain({ ordType, displayLots, reduceOnly, stpMode }: NewRecord): boolean {
-  return (
-    (ordType === 'LIMIT' || ordType === 'MARKET') &&
-    displayLots === undefined &&
-    reduceOnly === undefined &&
-    (stpMode === undefined || stpMode === 'NONE')
-  )
+function isComplete({ ordType, priceTicks, protectionTicks, stopTicks, trailingTicks }: NewRecord): boolean {
+  const waits = ordType !== 'LIMIT' && ordType !== 'MARKET'
+  if (waits !== (stopTicks !== undefined) || (ordType === 'TRAILING_STOP') !== (trailingTicks !== undefined))
+    return false
+  return (ordType === 'LIMIT' || ordType === 'STOP_LIMIT' ? priceTicks : (protectionTicks ?? stopTicks)) !== undefined
 }
 
-function fill(order: Order, lots: number, ticks: number): void {
-  order.cumLots += lots
-  order.cumCost = addProduct(order.cumCost, lots, ticks)
-}
-
-function wouldTakeText({ side, book }: Order, priceTicks: number): string {
-  const { tick } = book.instrument
-  const opposing = book.opposite(side).best?.ticks ?? 0
-  return `postOnly ${side} at ${textFromUnits(priceTicks, tick)} would take the opposing ${textFromUnits(opposing, tick)}`
-}
-
-function canonicalText(order: Order): string {
-  return JSON.stringify([
-    order.orderNumber,
-    order.account,
-    order.side,
-    order.ordType,
-    order.timeInForce,
-    order.clOrdId,
-    order.quantityLots,
-    order.priceTicks,
-    order.stopTicks,
-    order.traceparent,
-    order.postOnly,
-    order.expireUs,
-    order.leavesLots,
-    String(order.cumCost),
-  ])
+function refusalOf(order: Order): Refused | undefined {
+  const { side, instructions, holding, symbol, book } = order
+  if (!instructions) return order.postOnly ? wouldTake(order, order.limitTicks) : undefined
+  if (instructions.reduceOnly && reducibleLots(side, holding.lots) === 0) {
+    const position = textFromUnits(holding.lots, book.instrument.lot)
+    return { reason: 'ORDER_NOT_REDUCING', text: `reduceOnly ${side}: the position of ${symbol} is ${position}` }
+  }
+  return tooManyPeaks(order, order.quantityLots) ?? (order.postOnly ? wouldTake(order, order.limitTicks) : undefined)
 }

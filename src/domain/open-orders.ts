@@ -1,11 +1,5 @@
 import { assert } from '../base/assert.ts'
-import type { Order } from './order-book.ts'
-
-/** The open orders of one account, in the order of acceptance. */
-class AccountOrders {
-  oldest: Order | undefined = undefined
-  newest: Order | undefined = undefined
-}
+import { Account, type Order } from './order.ts'
 
 const bucketsMin = 1_024
 
@@ -19,7 +13,7 @@ export class OpenOrders {
   #size = 0
   /** The first order of each bucket; 2^n buckets, at least as many as orders. */
   #buckets = new Array<Order | undefined>(bucketsMin).fill(undefined)
-  readonly #byAccount = new Map<string, AccountOrders>()
+  readonly #accounts = new Map<string, Account>()
 
   get size(): number {
     return this.#size
@@ -36,8 +30,15 @@ export class OpenOrders {
     for (const first of this.#buckets) for (let order = first; order; order = order.nextInBucket) yield order
   }
 
-  *ofAccount(account: string): Generator<Order> {
-    for (let order = this.#byAccount.get(account)?.oldest; order; order = order.newerOfAccount) yield order
+  *ofAccount(name: string): Generator<Order> {
+    for (let order = this.#accounts.get(name)?.oldest; order; order = order.newerOfAccount) yield order
+  }
+
+  /** Made when it is first asked for, and kept. */
+  account(name: string): Account {
+    let account = this.#accounts.get(name)
+    if (!account) this.#accounts.set(name, (account = new Account(name)))
+    return account
   }
 
   /** The number must not be that of an open order: not checked here, as it would fetch cold memory for every order. */
@@ -45,8 +46,7 @@ export class OpenOrders {
     this.#size += 1
     if (this.#size > this.#buckets.length) this.#grow()
     this.#insert(order)
-    let own = this.#byAccount.get(order.account)
-    if (!own) this.#byAccount.set(order.account, (own = new AccountOrders()))
+    const { account: own } = order.holding
     order.olderOfAccount = own.newest
     if (own.newest) own.newest.newerOfAccount = order
     else own.oldest = order
@@ -66,17 +66,11 @@ export class OpenOrders {
     order.nextInBucket = undefined
     const { olderOfAccount: older, newerOfAccount: newer } = order
     order.olderOfAccount = order.newerOfAccount = undefined
-    if (older && newer) {
-      older.newerOfAccount = newer
-      newer.olderOfAccount = older
-      return
-    }
-    const own = this.#byAccount.get(order.account) as AccountOrders
-    if (older) older.newerOfAccount = undefined
+    const { account: own } = order.holding
+    if (older) older.newerOfAccount = newer
     else own.oldest = newer
-    if (newer) newer.olderOfAccount = undefined
+    if (newer) newer.olderOfAccount = older
     else own.newest = older
-    if (!older && !newer) this.#byAccount.delete(order.account)
   }
 
   #insert(order: Order): void {
@@ -94,15 +88,18 @@ export class OpenOrders {
   /** @throws BugError */
   checkInvariants(): void {
     let count = 0
-    for (const [account, own] of this.#byAccount) {
+    for (const [name, own] of this.#accounts) {
       let older: Order | undefined
-      for (const order of this.ofAccount(account)) {
-        assert(order.account === account && order.olderOfAccount === older, 'orders of an account are linked both ways')
+      for (const order of this.ofAccount(name)) {
+        assert(
+          order.holding.account === own && order.olderOfAccount === older,
+          'orders of an account are linked both ways',
+        )
         assert(this.get(order.orderNumber) === order, 'an order of an account is known by its number')
         older = order
         count += 1
       }
-      assert(older !== undefined && own.newest === older, 'an account is not empty and knows its newest order')
+      assert(own.name === name && own.newest === older, 'an account knows its newest order')
     }
     assert(count === this.#size && count === Array.from(this).length, 'every open order belongs to an account')
   }

@@ -1,82 +1,34 @@
 import { assert } from '../base/assert.ts'
 import type { Exact } from '../base/decimal.ts'
-import type { OrdStatus, OrdType, Side, TimeInForce } from '../schemas/enums.ts'
-import type { OrderTerms } from '../schemas/execution.ts'
+import type { Side } from '../schemas/enums.ts'
 import { instrumentFrom, type Instrument, type InstrumentDefinition } from '../schemas/instrument.ts'
-import type { NewRecord } from '../schemas/risk.ts'
 import { feeRateOf, type FeeRate } from './fees.ts'
-import { PriceLevels, type PriceLevel } from './price-levels.ts'
-
-/** An order and its place in the book. Only the matcher changes it. */
-export class Order implements OrderTerms {
-  readonly orderNumber: number
-  readonly account: string
-  readonly symbol: string
-  readonly side: Side
-  readonly ordType: OrdType
-  readonly timeInForce: TimeInForce
-  clOrdId: string | undefined
-  quantityLots: number
-  priceTicks: number | undefined
-  readonly stopTicks: number | undefined
-  readonly traceparent: string | undefined
-
-  readonly book: OrderBook
-  readonly postOnly: boolean
-  expireUs: number | undefined
-  /** Never trades through it: the price of a LIMIT, the protection of a MARKET. */
-  limitTicks: number
-  leavesLots: number
-  cumLots = 0
-  /** Σ lots × ticks of all fills. */
-  cumCost: Exact = 0
-  /** Set while it rests. */
-  level: PriceLevel | undefined = undefined
-  before: Order | undefined = undefined
-  after: Order | undefined = undefined
-  /** Set while it is open: links of `OpenOrders`. */
-  nextInBucket: Order | undefined = undefined
-  olderOfAccount: Order | undefined = undefined
-  newerOfAccount: Order | undefined = undefined
-
-  constructor(record: NewRecord, book: OrderBook, limitTicks: number) {
-    this.orderNumber = record.srcSeq
-    this.account = record.account
-    this.symbol = record.symbol
-    this.side = record.side
-    this.ordType = record.ordType
-    this.timeInForce = record.timeInForce
-    this.clOrdId = record.clOrdId
-    this.quantityLots = record.quantityLots
-    this.priceTicks = record.priceTicks
-    this.stopTicks = record.stopTicks
-    this.traceparent = record.traceparent
-    this.book = book
-    this.postOnly = record.postOnly === true
-    this.expireUs = record.expireUs
-    this.limitTicks = limitTicks
-    this.leavesLots = record.quantityLots
-  }
-
-  /** The status of an order that is open or filled. */
-  get status(): OrdStatus {
-    return this.cumLots === 0 ? 'New' : this.leavesLots === 0 ? 'Filled' : 'PartiallyFilled'
-  }
-}
+import { add } from './money.ts'
+import type { Holding, Order } from './order.ts'
+import { PriceLevels } from './price-levels.ts'
+import type { Stops } from './stops.ts'
 
 /** A displayed price level: exact lots, as many orders of 9e15 are more than a double counts. */
 export type DepthLevel = [priceTicks: number, lots: Exact]
 
-/** The book of one symbol. */
+/** One symbol: the book, the stops that wait, who holds how much. */
 export class OrderBook {
+  readonly symbol: string
   instrument: Instrument
   makerFee: FeeRate
   takerFee: FeeRate
   readonly bids = new PriceLevels(1)
   readonly asks = new PriceLevels(-1)
+  /** Undefined as long as no stop has come. */
+  stops: Stops | undefined = undefined
+  /** Resting orders that may only reduce a position. */
+  reduceOnlyCount = 0
+  /** By account; one is made with an account's first order and stays. */
+  readonly holdings = new Map<string, Holding>()
   lastTradeTicks: number | undefined = undefined
 
   constructor(definition: InstrumentDefinition) {
+    this.symbol = definition.symbol
     this.instrument = instrumentFrom(definition)
     this.makerFee = feeRateOf(this.instrument, 'MAKER')
     this.takerFee = feeRateOf(this.instrument, 'TAKER')
@@ -104,21 +56,56 @@ export class OrderBook {
     return side === 'BUY' ? this.asks : this.bids
   }
 
+  /** Puts what is left of an order at the end of its price; of an iceberg the first peak. */
+  rest(order: Order): void {
+    const { instructions, leavesLots } = order
+    if (instructions) {
+      if (instructions.displayLots !== undefined) order.hiddenLots = Math.max(0, leavesLots - instructions.displayLots)
+      if (instructions.reduceOnly) this.reduceOnlyCount += 1
+    }
+    this.ownSide(order.side).at(order.limitTicks).append(order)
+  }
+
+  /** Takes an open order out, from wherever it rests or waits. */
+  takeOut(order: Order): void {
+    const { instructions, level } = order
+    if (instructions?.waiting) this.stops?.remove(order)
+    else if (level) {
+      if (instructions?.reduceOnly) this.reduceOnlyCount -= 1
+      level.remove(order)
+    }
+  }
+
   /** All resting orders: bids, then asks, each in the order in which they would trade. */
+  *resting(): Generator<Order> {
+    yield* this.bids.orders()
+    yield* this.asks.orders()
+  }
+
+  /** All open orders: the resting, then the waiting ones by number. */
   *orders(): Generator<Order> {
-    for (const side of [this.bids, this.asks]) for (const level of side) yield* level.orders()
+    yield* this.resting()
+    if (this.stops) yield* this.stops.orders()
   }
 
   /** @throws BugError */
   checkInvariants(): void {
-    this.bids.checkInvariants()
-    this.asks.checkInvariants()
     const { bids, asks } = this
+    for (const side of [bids, asks]) side.checkInvariants((order) => order.priceTicks)
     if (bids.best && asks.best) assert(bids.best.ticks < asks.best.ticks, 'the book is not crossed')
-    for (const order of this.orders()) {
-      assert(order.book === this && order.level?.levels === this.ownSide(order.side), 'an order rests on its side')
-      assert(order.leavesLots > 0 && order.leavesLots + order.cumLots === order.quantityLots, 'leaves + cum = quantity')
-      assert(order.limitTicks === order.priceTicks, 'only orders with a price rest')
+    let reduceOnlyCount = 0
+    for (const order of this.resting()) {
+      const { book, level, shownLots, hiddenLots, instructions } = order
+      assert(book === this && level?.levels === this.ownSide(order.side), 'an order rests on its side')
+      assert(shownLots > 0 && hiddenLots >= 0 && order.leavesLots <= order.quantityLots, 'an order shows something')
+      assert(hiddenLots === 0 || shownLots <= (instructions?.displayLots ?? 0), 'an iceberg shows its peak at most')
+      assert(!order.waits && !order.isImmediate, 'only what may rest rests')
+      if (order.reduceOnly) reduceOnlyCount += 1
     }
+    assert(reduceOnlyCount === this.reduceOnlyCount, 'reduceOnly orders are counted')
+    this.stops?.checkInvariants(this.lastTradeTicks)
+    let sum: Exact = 0
+    for (const { lots } of this.holdings.values()) sum = add(sum, lots)
+    assert(sum === 0, 'what one holds another owes')
   }
 }

@@ -3,7 +3,7 @@ import type { ExecType, Liquidity, OrdStatus } from '../schemas/enums.ts'
 import type { ReportValue } from '../schemas/execution.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { CommandEcho, RecordBase } from '../schemas/risk.ts'
-import type { Order } from './order-book.ts'
+import type { Order } from './order.ts'
 
 /** One constructor that sets every field: reports of all kinds have the same shape, which keeps their readers fast. */
 export class OrderReport implements ReportValue {
@@ -59,72 +59,86 @@ export class OrderReport implements ReportValue {
   }
 }
 
-/** An order begins or ends by itself: New, Expired. */
-export function orderReport(
-  execType: ExecType,
-  ordStatus: OrdStatus,
-  order: Order,
-  leavesLots: number,
-  traceparent: string | undefined,
-): OrderReport {
-  // prettier-ignore
-  return new OrderReport(
-    execType, ordStatus, order, undefined, undefined, 0, 0, leavesLots, undefined, 0, undefined, undefined, undefined,
-    traceparent,
-  )
-}
+/** The reports of one record, in order. */
+export class Reports {
+  #values: OrderReport[] = []
 
-/** One side of a fill, after it. */
-export function tradeReport(
-  order: Order,
-  lastLots: number,
-  lastTicks: number,
-  liquidity: Liquidity,
-  fee: Exact,
-  traceparent: string | undefined,
-): OrderReport {
-  // prettier-ignore
-  return new OrderReport(
-    'Trade', order.status, order, undefined, undefined, lastLots, lastTicks, order.leavesLots, liquidity, fee,
-    undefined, undefined, undefined, traceparent,
-  )
-}
+  /** Starts the reports of the next record. */
+  clear(): void {
+    this.#values = []
+  }
 
-/**
- * A command did, or failed to do, something to an order: Canceled, Replaced, CancelRejected, ReplaceRejected, Rejected.
- * @param origClOrdId the order's before the command; reported when the command brings a clOrdId of its own
- */
-export function commandReport(
-  execType: ExecType,
-  ordStatus: OrdStatus,
-  order: Order,
-  origClOrdId: string | undefined,
-  leavesLots: number,
-  command: RecordBase,
-  reason?: RejectReason,
-  text?: string,
-): OrderReport {
-  const own = command.clOrdId
-  // prettier-ignore
-  return new OrderReport(
-    execType, ordStatus, order, own ?? order.clOrdId, own === undefined ? undefined : origClOrdId, 0, 0, leavesLots,
-    undefined, 0, reason, text, undefined, command.traceparent,
-  )
-}
+  get values(): readonly OrderReport[] {
+    return this.#values
+  }
 
-/** A refused command that met no order. */
-export function echoReport(
-  execType: ExecType,
-  ordStatus: OrdStatus,
-  command: RecordBase,
-  origClOrdId: string | undefined,
-  reason: RejectReason,
-  text: string,
-  echo: CommandEcho,
-): OrderReport {
-  // prettier-ignore
-  return new OrderReport(
-    execType, ordStatus, undefined, command.clOrdId, origClOrdId, 0, 0, 0, undefined, 0, reason, text, echo,
-    command.traceparent,
-  )
+  /** An order begins, wakes or ends by itself: New, Triggered, Expired. */
+  order(
+    execType: ExecType,
+    ordStatus: OrdStatus,
+    order: Order,
+    leavesLots: number,
+    traceparent: string | undefined,
+  ): void {
+    // prettier-ignore
+    this.#values.push(new OrderReport(
+      execType, ordStatus, order, undefined, undefined, 0, 0, leavesLots, undefined, 0, undefined, undefined, undefined,
+      traceparent,
+    ))
+  }
+
+  /** One side of a fill, after it. */
+  trade(
+    order: Order,
+    lastLots: number,
+    lastTicks: number,
+    liquidity: Liquidity,
+    fee: Exact,
+    traceparent: string | undefined,
+  ): void {
+    // prettier-ignore
+    this.#values.push(new OrderReport(
+      'Trade', order.status, order, undefined, undefined, lastLots, lastTicks, order.leavesLots, liquidity, fee,
+      undefined, undefined, undefined, traceparent,
+    ))
+  }
+
+  /**
+   * A command did, or failed to do, something to an order: Canceled, Replaced, CancelRejected, ReplaceRejected, Rejected.
+   * @param origClOrdId the order's before the command; reported when the command brings a clOrdId of its own
+   */
+  command(
+    execType: ExecType,
+    ordStatus: OrdStatus,
+    order: Order,
+    origClOrdId: string | undefined,
+    leavesLots: number,
+    command: RecordBase,
+    reason?: RejectReason,
+    text?: string,
+  ): void {
+    const own = command.clOrdId
+    // prettier-ignore
+    this.#values.push(new OrderReport(
+      execType, ordStatus, order, own ?? order.clOrdId, own === undefined ? undefined : origClOrdId, 0, 0, leavesLots,
+      undefined, 0, reason, text, undefined, command.traceparent,
+    ))
+  }
+
+  /** A refused command that met no order. */
+  echo(
+    execType: ExecType,
+    ordStatus: OrdStatus,
+    command: RecordBase,
+    origClOrdId: string | undefined,
+    reason: RejectReason,
+    text: string,
+    echo: CommandEcho,
+  ): void {
+    // prettier-ignore
+    this.#values.push(new OrderReport(
+      execType, ordStatus, undefined, command.clOrdId, origClOrdId, 0, 0, 0, undefined, 0, reason, text, echo,
+      command.traceparent,
+    ))
+  }
 }

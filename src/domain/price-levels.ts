@@ -1,15 +1,18 @@
 import { assert } from '../base/assert.ts'
 import type { Exact } from '../base/decimal.ts'
-import type { Order } from './order-book.ts'
+import { add, normal } from './money.ts'
+import type { Order } from './order.ts'
 
-/** The orders that rest at one price, oldest first. */
+/** The orders at one price, oldest first. */
 export class PriceLevel {
   readonly ticks: number
   /** The larger the better, on either side of the book. */
   readonly rank: number
   readonly levels: PriceLevels
-  /** Σ leavesLots; many orders of 9e15 lots are more than a double counts exactly. */
+  /** Σ of what the orders show; many orders of 9e15 lots are more than a double counts exactly. */
   lots: Exact = 0
+  /** Σ of what icebergs hide. */
+  hiddenLots: Exact = 0
   head: Order | undefined = undefined
   tail: Order | undefined = undefined
 
@@ -30,10 +33,10 @@ export class PriceLevel {
     if (this.tail) this.tail.after = order
     else this.head = order
     this.tail = order
-    this.lots = plus(this.lots, order.leavesLots)
+    this.#add(order.leavesLots - order.hiddenLots, order.hiddenLots)
   }
 
-  /** Takes an order out with what it still shows; the last one takes the level with it. */
+  /** Takes an order out with what it still has; the last one takes the level with it. */
   remove(order: Order): void {
     const { before, after } = order
     if (before) before.after = after
@@ -41,24 +44,45 @@ export class PriceLevel {
     if (after) after.before = before
     else this.tail = before
     order.level = order.before = order.after = undefined
-    if (this.head) this.lots = plus(this.lots, -order.leavesLots)
+    if (this.head) this.#add(order.hiddenLots - order.leavesLots, -order.hiddenLots)
     else this.levels.remove(this)
   }
 
-  /** Takes lots off one of its orders, which keeps its place. */
+  /** Takes lots off what one of its orders shows; it keeps its place. */
   reduce(order: Order, lots: number): void {
     order.leavesLots -= lots
-    this.lots = plus(this.lots, -lots)
+    this.lots = add(this.lots, -lots)
   }
-}
 
-function plus(sum: Exact, lots: number): Exact {
-  if (typeof sum === 'number') {
-    const total = sum + lots
-    if (total <= Number.MAX_SAFE_INTEGER) return total
+  /** Gives one of its orders another quantity; it keeps its place, and an iceberg loses first what it hides. */
+  resize(order: Order, leavesLots: number): void {
+    const { shownLots, hiddenLots } = order
+    order.leavesLots = leavesLots
+    order.hiddenLots = hiddenLots === 0 ? 0 : Math.max(0, leavesLots - shownLots)
+    this.#add(order.shownLots - shownLots, order.hiddenLots - hiddenLots)
   }
-  const total = BigInt(sum) + BigInt(lots)
-  return total <= Number.MAX_SAFE_INTEGER ? Number(total) : total
+
+  /** Brings out the next peak of an iceberg that shows nothing more, behind all other orders. */
+  renew(order: Order, displayLots: number): void {
+    const lots = Math.min(displayLots, order.hiddenLots)
+    order.hiddenLots -= lots
+    this.#add(lots, -lots)
+    const { before, after } = order
+    if (!after) return
+    if (before) before.after = after
+    else this.head = after
+    after.before = before
+    const last = this.tail as Order
+    last.after = order
+    order.before = last
+    order.after = undefined
+    this.tail = order
+  }
+
+  #add(shownLots: number, hiddenLots: number): void {
+    this.lots = add(this.lots, shownLots)
+    if (hiddenLots !== 0) this.hiddenLots = add(this.hiddenLots, hiddenLots)
+  }
 }
 
 /** Levels in a chunk: moving at most so many keeps an insertion cheap however many levels there are. */
@@ -92,18 +116,23 @@ export class PriceLevels {
     for (let at = this.#chunks.length - 1; at >= 0; at -= 1) yield* (this.#chunks[at] as Chunk).levels.toReversed()
   }
 
+  *orders(): Generator<Order> {
+    for (const level of this) yield* level.orders()
+  }
+
   /** Whether an order of the other side with this limit would trade. */
   meets(limitTicks: number): boolean {
     return this.best !== undefined && this.best.rank >= this.sign * limitTicks
   }
 
-  /** Whether the levels within the limit hold so many lots. */
+  /** Whether the levels within the limit hold so many lots, shown or hidden. */
   holds(quantityLots: number, limitTicks: number): boolean {
     let missingLots = quantityLots
-    for (const level of this) {
-      if (level.rank < this.sign * limitTicks) return false
-      if (level.lots >= missingLots) return true
-      missingLots -= Number(level.lots)
+    for (const { rank, lots, hiddenLots } of this) {
+      if (rank < this.sign * limitTicks) return false
+      const heldLots = add(lots, hiddenLots)
+      if (heldLots >= missingLots) return true
+      missingLots -= Number(heldLots)
     }
     return false
   }
@@ -147,23 +176,27 @@ export class PriceLevels {
     return rank >= (this.#floors[last] as number) ? last : countBelow(this.#floors, rank + 1) - 1
   }
 
-  /** @throws BugError */
-  checkInvariants(): void {
+  /**
+   * @param ticksOf where an order belongs
+   * @throws BugError
+   */
+  checkInvariants(ticksOf: (order: Order) => number | undefined): void {
     let better: PriceLevel | undefined
     for (const level of this) {
       if (better) assert(better.rank > level.rank, 'levels are sorted and unique')
       else assert(level === this.best, 'the best level is the first')
       assert(level.rank === this.sign * level.ticks && level.levels === this, 'a level knows its side')
       let before: Order | undefined
-      let lots = 0n
+      let [lots, hiddenLots] = [0n, 0n]
       for (const order of level.orders()) {
         assert(order.before === before && order.level === level, 'orders of a level are linked both ways')
-        assert(order.priceTicks === level.ticks, 'an order rests at its price')
-        lots += BigInt(order.leavesLots)
+        assert(ticksOf(order) === level.ticks, 'an order stands at its price')
+        lots += BigInt(order.shownLots)
+        hiddenLots += BigInt(order.hiddenLots)
         before = order
       }
       assert(before !== undefined && level.tail === before, 'a level is not empty and knows its last order')
-      assert(level.lots === (lots <= Number.MAX_SAFE_INTEGER ? Number(lots) : lots), 'a level knows its sum')
+      assert(level.lots === normal(lots) && level.hiddenLots === normal(hiddenLots), 'a level knows its sums')
       better = level
     }
     assert((better === undefined) === (this.best === undefined), 'no best level without levels')

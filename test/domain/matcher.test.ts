@@ -638,8 +638,8 @@ void t.test('P1.11 sums beyond 2^53 stay exact', (t) => {
 void t.test('P1.11 records that the gate never lets through are bugs', (t) => {
   const bugs: [string, Step][] = [
     ['an unknown symbol', limit('BUY', 1, 1, { symbol: 'NONE' })],
-    ['a type that is not matched', limit('BUY', 1, 1, { ordType: 'STOP', protectionTicks: 1 })],
-    ['an option that is not matched', limit('BUY', 2, 1, { displayLots: 1 })],
+    ['a STOP without its stop price', limit('BUY', 1, 1, { ordType: 'STOP', protectionTicks: 1 })],
+    ['a TRAILING_STOP without an offset', limit('BUY', 2, 1, { ordType: 'TRAILING_STOP', stopTicks: 1 })],
     ['a MARKET without protection', limit('BUY', 1, 1, { ordType: 'MARKET' })],
   ]
   for (const [name, step] of bugs) t.throws(() => play(newMatcher(), [step]), { name: 'BugError' }, name)

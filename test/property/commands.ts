@@ -1,4 +1,4 @@
-import { sides, type Side } from '../../src/schemas/enums.ts'
+import { sides, stpModes, type Side } from '../../src/schemas/enums.ts'
 import type { RejectReason } from '../../src/schemas/reject-reasons.ts'
 import type { InstrumentDefinition } from '../../src/schemas/instrument.ts'
 import type { CommandEcho, CommandKind, NewRecord, RecordBase, RiskRecord } from '../../src/schemas/risk.ts'
@@ -41,7 +41,7 @@ const markets: readonly Market[] = [
 
 export const instruments: readonly InstrumentDefinition[] = markets.map(({ definition }) => definition)
 
-const accounts = ['alice', 'bob', 'carol', 'dave', 'Erin_5'] as const
+const accountNames = ['alice', 'bob', 'carol', 'dave', 'Erin_5'] as const
 const gateReasons: readonly RejectReason[] = [
   'INVALID_FIELD',
   'ORDER_UNKNOWN',
@@ -68,6 +68,9 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
   const apartTicks = pick([0, 1, bandTicks])
   const cancelShare = pick([0.08, 0.25, 0.4])
   const massCancelShare = pick([0.0005, 0.005])
+  /** So few that orders of the same account meet. */
+  const accounts = accountNames.slice(0, pick([2, 3, 5]))
+  const stopShare = pick([0.05, 0.25])
   const middles = new Map(markets.map(({ definition, middleTicks }) => [definition.symbol, middleTicks]))
   const orders: NewRecord[] = []
   const byNumber = new Map<number, NewRecord>()
@@ -102,6 +105,49 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
     return orderNumber
   }
 
+  /** A stop price at or beyond the market, as a trade may reach it; sometimes on the other side, through at once. */
+  const stopTicks = ({ definition }: Market, side: Side) => {
+    const middle = middles.get(definition.symbol) ?? 0
+    const away = below(2 * bandTicks + 1) - (chance(0.2) ? bandTicks : 0)
+    return side === 'BUY' ? middle + away : middle - away
+  }
+
+  const stopOrder = (instrument: Market, order: Omit<NewRecord, 'ordType' | 'timeInForce'>): NewRecord => {
+    const { side } = order
+    const timeInForce = pick(['GTC', 'GTC', 'GTC', 'DAY', 'GTD', 'IOC', 'FOK'] as const)
+    const expiry = timeInForce === 'DAY' || timeInForce === 'GTD' ? { expireUs: timeUs + 1e6 } : {}
+    const common = { ...order, ...expiry, timeInForce, stopTicks: stopTicks(instrument, side) }
+    switch (pick(['STOP', 'STOP_LIMIT', 'TRAILING_STOP'] as const)) {
+      case 'STOP':
+        return { ...common, ordType: 'STOP', protectionTicks: common.stopTicks }
+      case 'STOP_LIMIT': {
+        const priceTicks = common.stopTicks + pick([0, 0, 1, -1, bandTicks, -bandTicks])
+        return { ...common, ordType: 'STOP_LIMIT', priceTicks }
+      }
+      case 'TRAILING_STOP':
+        return {
+          ...common,
+          ordType: 'TRAILING_STOP',
+          trailingTicks: 1 + below(pick([2, bandTicks, 2 * bandTicks])),
+          protectionTicks: common.stopTicks,
+        }
+    }
+  }
+
+  /** What an order may ask for besides. */
+  const instructions = (record: NewRecord): NewRecord => {
+    const { ordType, timeInForce, quantityLots } = record
+    const mayHide = (ordType === 'LIMIT' || ordType === 'STOP_LIMIT') && timeInForce !== 'IOC' && timeInForce !== 'FOK'
+    // Few peaks: 9e15 lots one by one would take forever.
+    const displayLots = Math.max(1, Math.floor(quantityLots / (1 + below(8))))
+    return {
+      ...record,
+      ...(chance(0.3) ? { stpMode: pick(stpModes) } : {}),
+      ...(chance(0.22) ? { reduceOnly: true } : {}),
+      ...(mayHide && chance(0.25) ? { displayLots } : {}),
+    }
+  }
+
   const newOrder = (base: RecordBase): NewRecord => {
     const instrument = pick(markets)
     const common = {
@@ -112,17 +158,19 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
       side: pick(sides),
       quantityLots: quantityLots(instrument),
     } as const
+    if (chance(stopShare)) return instructions(stopOrder(instrument, common))
     if (chance(0.15)) {
       const opposite = common.side === 'BUY' ? 'SELL' : 'BUY'
       const timeInForce = pick(['GTC', 'IOC', 'FOK', 'DAY'] as const)
       const expiry = timeInForce === 'DAY' ? { expireUs: timeUs + 1e6 } : {}
-      return { ...common, ordType: 'MARKET', timeInForce, protectionTicks: priceTicks(instrument, opposite), ...expiry }
+      const protectionTicks = priceTicks(instrument, opposite)
+      return instructions({ ...common, ordType: 'MARKET', timeInForce, protectionTicks, ...expiry })
     }
     const timeInForce = pick(['GTC', 'GTC', 'GTC', 'DAY', 'GTD', 'IOC', 'FOK'] as const)
     const limit = { ...common, ordType: 'LIMIT', timeInForce, priceTicks: priceTicks(instrument, common.side) } as const
-    if (timeInForce === 'IOC' || timeInForce === 'FOK') return limit
+    if (timeInForce === 'IOC' || timeInForce === 'FOK') return instructions(limit)
     const expiry = timeInForce === 'GTC' ? {} : { expireUs: timeUs + 1e6 }
-    return chance(0.15) ? { ...limit, ...expiry, postOnly: true } : { ...limit, ...expiry }
+    return instructions(chance(0.15) ? { ...limit, ...expiry, postOnly: true } : { ...limit, ...expiry })
   }
 
   const replace = (base: RecordBase): RiskRecord => {
@@ -139,13 +187,17 @@ export function randomRecords(seed: number, count: number): RiskRecord[] {
         Math.max(1, oldLots - 1 - below(2)),
       ]),
     }
+    const hasPrice = old === undefined || old.ordType === 'LIMIT' || old.ordType === 'STOP_LIMIT'
+    const price = hasPrice ? { priceTicks: priceTicks(instrument, old?.side) } : {}
+    const hasStop = old?.ordType === 'STOP' || old?.ordType === 'STOP_LIMIT'
+    const stop = hasStop && chance(0.5) ? { stopTicks: stopTicks(instrument, old.side) } : {}
     const change = pick([
+      { ...quantity, ...stop },
       quantity,
-      quantity,
-      { priceTicks: priceTicks(instrument) },
-      { ...quantity, priceTicks: priceTicks(instrument) },
+      { ...price, ...stop },
+      { ...quantity, ...price },
       { ...quantity, ...(old?.priceTicks === undefined ? {} : { priceTicks: old.priceTicks }) },
-      { expireUs: timeUs + 1e6 },
+      { expireUs: timeUs + 1e6, ...stop },
     ])
     const orig = chance(0.5) && old?.clOrdId !== undefined ? { origClOrdId: old.clOrdId } : {}
     return { ...base, ...orig, ...change, type: 'replace', target: number }
