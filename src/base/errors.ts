@@ -7,6 +7,7 @@ export const errorCodes = [
   'COMPONENT_START',
   'PORT_IN_USE',
   'DATA_DIR_IN_USE',
+  'DATA_DIR_UNUSABLE',
   'NATS_UNREACHABLE',
   'NATS_VERSION',
   'STREAM_ROOM',

@@ -56,7 +56,7 @@ export async function withAnyStack<T>(
       ports: 'free',
       signal: interrupted,
       onProgress: () => undefined,
-      onRestarted: (name, pid) => say(`${name} had died and runs again (pid ${pid})`),
+      onRestarted: (name, pid, why) => say(`${name} had died and runs again (pid ${pid}): ${why}`),
     })
     const own = { ...stack, dataDir }
     return await withNats({ nats: stack.urls.nats }, needs, (nats) => run(nats, own))

@@ -60,9 +60,10 @@ async function demo(options: DemoOptions): Promise<void> {
       layout: options.layout,
       settings,
       ports: options.keep ? 'contract' : 'free',
+      portRemedy: 'leave out --keep, which takes the documented ports',
       signal: interrupted,
       onProgress: say,
-      onRestarted: (name, pid) => say(`${name} had died and runs again (pid ${pid})`),
+      onRestarted: (name, pid, why) => say(`${name} had died and runs again (pid ${pid}): ${why}`),
     })
     const stack = await starting
     const nats = await connectNats(stack.urls.nats, 'demo')

@@ -13,6 +13,7 @@ const exitCodeOf: Partial<Record<ErrorCode, number>> = {
   COMPONENT_START: exitCodes.unavailable,
   PORT_IN_USE: exitCodes.unavailable,
   DATA_DIR_IN_USE: exitCodes.unavailable,
+  DATA_DIR_UNUSABLE: exitCodes.usage,
   NATS_UNREACHABLE: exitCodes.unavailable,
   NATS_VERSION: exitCodes.unavailable,
   PUBLISH_UNRESOLVED: exitCodes.unavailable,

@@ -1,12 +1,13 @@
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
+import { type ErrorCode, errorCodes, isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
 import { endLeftovers, lockDataDir, recordChild } from '../local/data-dir.ts'
+import { lastWords } from '../local/last-words.ts'
 import { freePort, isPortTaken, portInUse } from '../local/ports.ts'
 import { startNats } from '../local/start-nats.ts'
 import type { LocalServer } from '../local/start-server.ts'
@@ -44,10 +45,13 @@ export interface StackOptions {
   readonly configDir?: string
   /** `contract`: the documented ports; `free`: whatever is free. */
   readonly ports: 'contract' | 'free'
+  /** What the user can do about a documented port that is taken, beside stopping its holder. */
+  readonly portRemedy?: string
   /** Ends a start that is under way: what has started is stopped, and `startStack` rejects. */
   readonly signal?: AbortSignal
   readonly onProgress: (message: string) => void
-  readonly onRestarted: (name: string, pid: number) => void
+  /** @param why how it ended, as far as it said, and where its log is */
+  readonly onRestarted: (name: string, pid: number, why: string) => void
 }
 
 export interface StackProcess {
@@ -144,9 +148,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     onProgress('waiting until every worker is at work')
     const url = (worker: WorkerName, port = ports[worker]) => localUrl(settings.HTTP_HOST, port)
     await step(
-      Promise.all(
-        places.flatMap(({ workers, healthPort }) => workers.map((name) => untilReady(name, url(name, healthPort)))),
-      ),
+      Promise.race([
+        Promise.all(
+          children.flatMap(({ workers, healthPort, logFile }) =>
+            workers.map((name) => untilReady(name, url(name, healthPort), logFile)),
+          ),
+        ),
+        ...children.map(({ failed }) => failed),
+      ]),
     )
     const pidOf = (process: Supervised) => process.pid ?? 0
     return {
@@ -182,10 +191,9 @@ async function choosePorts(options: StackOptions): Promise<Readonly<Record<Worke
   return ports
 }
 
-async function choosePort({ ports }: StackOptions, documented: number): Promise<number> {
+async function choosePort({ ports, portRemedy = 'take free ones' }: StackOptions, documented: number): Promise<number> {
   if (ports === 'free') return freePort()
-  if (await isPortTaken(documented))
-    throw await portInUse(documented, 'take free ones with `trade2026 up --free-ports`')
+  if (await isPortTaken(documented)) throw await portInUse(documented, portRemedy)
   return documented
 }
 
@@ -213,8 +221,9 @@ async function startServer(
   const startOptions = {
     dataDir,
     ...(options.ports === 'free' ? { port: 0 } : {}),
+    ...(options.portRemedy === undefined ? {} : { portRemedy: options.portRemedy }),
     onProgress: options.onProgress,
-    onRestarted: (pid: number) => options.onRestarted(name, pid),
+    onRestarted: (pid: number, why: string) => options.onRestarted(name, pid, why),
   }
   if (name === 'nats-server') return startNats(startOptions)
   try {
@@ -227,6 +236,16 @@ async function startServer(
   }
 }
 
+interface WorkerProcess extends Place {
+  readonly child: Supervised
+  readonly logFile: string
+  /** Rejects when it ended with an error that another start would meet again. */
+  readonly failed: Promise<never>
+}
+
+/** With these a worker that has started may end, and do better at its next start. */
+const passing: ReadonlySet<ErrorCode> = new Set(['WRITER_FENCED', 'NATS_UNREACHABLE', 'PUBLISH_UNRESOLVED'])
+
 async function startWorkers(
   place: Place,
   options: StackOptions,
@@ -238,16 +257,21 @@ async function startWorkers(
     isOwnNats: boolean
   },
   onStarted: (child: Supervised) => void,
-): Promise<Place & { child: Supervised }> {
+): Promise<WorkerProcess> {
   const { label, workers, healthPort } = place
   const logs = join(common.dataDir, 'logs')
   mkdirSync(logs, { recursive: true })
   const logFile = join(logs, `${label}.log`)
   let hasStarted = false
-  const outcome = Promise.withResolvers<undefined>()
-  const fail = (what: string) =>
-    outcome.reject(new PipelineError('COMPONENT_START', `${label} ${what}; see ${logFile}${lastLine(logFile)}`))
-  const timer = setTimeout(() => fail('did not start in time'), startTimeoutMs)
+  let logStart = 0
+  let why = ''
+  const started = Promise.withResolvers<undefined>()
+  const failed = Promise.withResolvers<never>()
+  failed.promise.catch(() => undefined)
+  const timer = setTimeout(
+    () => failed.reject(new PipelineError('COMPONENT_START', `${label} did not start in time; see ${logFile}`)),
+    startTimeoutMs,
+  )
   const child = supervise({
     command: process.execPath,
     args: [
@@ -267,33 +291,32 @@ async function startWorkers(
     logFile,
     ipc: true,
     onSpawn: (spawned: ChildProcess) => {
+      logStart = statSync(logFile).size
       if (spawned.pid !== undefined) recordChild(common.dataDir, label, spawned.pid)
       spawned.on('message', () => {
         hasStarted = true
-        outcome.resolve(undefined)
+        started.resolve(undefined)
       })
     },
-    onExit: ({ code, signal }) => {
-      if (!hasStarted) fail(`ended (${signal ?? code ?? 'unknown'}) as it started`)
+    onExit: ({ code, signal, error }) => {
+      const words = error ? { code: undefined, message: error.message } : lastWords(logFile, logStart)
+      why = `${words ? `${words.code === undefined ? '' : `${words.code}: `}${words.message}` : (signal ?? `exit code ${code}`)}; its log is ${logFile}`
+      const known = errorCodes.find((known) => known === words?.code)
+      if (known !== undefined && (!hasStarted || !passing.has(known)))
+        failed.reject(new PipelineError(known, `${words?.message ?? label} (${label}; its log is ${logFile})`))
+      else if (!hasStarted) failed.reject(new PipelineError('COMPONENT_START', `${label} ended as it started: ${why}`))
     },
     onRestarted: (pid) => {
-      for (const worker of workers) options.onRestarted(worker, pid)
+      for (const worker of workers) options.onRestarted(worker, pid, why)
     },
   })
   onStarted(child)
   try {
-    await outcome.promise
+    await Promise.race([started.promise, failed.promise])
   } finally {
     clearTimeout(timer)
   }
-  return { ...place, child }
-}
-
-/** The last thing a process logged, for the message about its failure. */
-function lastLine(logFile: string): string {
-  const lines = readFileSync(logFile, 'utf8').trim().split('\n')
-  const last = lines[lines.length - 1] ?? ''
-  return last === '' ? '' : `: ${last.slice(0, 500)}`
+  return { ...place, child, logFile, failed: failed.promise }
 }
 
 /** Where a door that listens on `host` is reached from this machine. */
@@ -302,7 +325,7 @@ export function localUrl(host: string, port: number): string {
   return `http://${isIPv6(reached) ? `[${reached}]` : reached}:${port}`
 }
 
-async function untilReady(worker: WorkerName, url: string): Promise<void> {
+async function untilReady(worker: WorkerName, url: string, logFile: string): Promise<void> {
   const deadlineMs = Date.now() + startTimeoutMs
   for (;;) {
     const answer = await fetch(`${url}/health/ready`).catch(() => undefined)
@@ -311,7 +334,7 @@ async function untilReady(worker: WorkerName, url: string): Promise<void> {
     if (Date.now() > deadlineMs)
       throw new PipelineError(
         'COMPONENT_START',
-        `${worker} (${url}) did not become ready in ${startTimeoutMs / 1_000} s`,
+        `${worker} (${url}) did not become ready in ${startTimeoutMs / 1_000} s; its log is ${logFile}`,
       )
     await sleep(25)
   }

@@ -44,11 +44,12 @@ async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void
     layout,
     settings: settingsFrom(process.env),
     ports: freePorts ? 'free' : 'contract',
+    portRemedy: 'take free ones with --free-ports',
     signal: interrupted,
     onProgress: say,
-    onRestarted: (name, pid) => {
-      if (json) process.stdout.write(`${JSON.stringify({ event: 'restarted', name, pid })}\n`)
-      else say(`${name} had died and runs again (pid ${pid})`)
+    onRestarted: (name, pid, why) => {
+      if (json) process.stdout.write(`${JSON.stringify({ event: 'restarted', name, pid, why })}\n`)
+      else say(`${name} had died and runs again (pid ${pid}): ${why}`)
     },
   })
   const { processes, urls } = await starting

@@ -4,15 +4,41 @@ import { PipelineError } from '../base/errors.ts'
 import { readIfThere, tryLock, type Lock } from './lock.ts'
 import { commandOf, isRunning, poll, processId, signalGroup, type ProcessId } from './process.ts'
 
-/** Keeps a data folder for this process; makes the folder. @throws PipelineError DATA_DIR_IN_USE */
+/** Keeps a data folder for this process; makes the folder. @throws PipelineError DATA_DIR_IN_USE, DATA_DIR_UNUSABLE */
 export function lockDataDir(dataDir: string): Lock {
-  mkdirSync(dataDir, { recursive: true })
-  const lock = tryLock(join(dataDir, 'lock'))
+  const lock = makeLock(dataDir)
   if (typeof lock !== 'number') return lock
   throw new PipelineError(
     'DATA_DIR_IN_USE',
     `the data folder ${dataDir} is in use by pid ${lock} (${commandOf(lock)}): stop that, or choose another with --data-dir`,
   )
+}
+
+function makeLock(dataDir: string): Lock | number {
+  try {
+    mkdirSync(dataDir, { recursive: true })
+    return tryLock(join(dataDir, 'lock'))
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    const problem = folderProblems[code]
+    if (problem === undefined) throw error
+    throw new PipelineError(
+      'DATA_DIR_UNUSABLE',
+      `the data folder ${dataDir} cannot be used: ${problem} (${code}). Choose another with --data-dir`,
+      { cause: error },
+    )
+  }
+}
+
+const folderProblems: Readonly<Record<string, string>> = {
+  EEXIST: 'it is a file',
+  ENOTDIR: 'a part of its path is a file',
+  EACCES: 'it may not be written to',
+  EPERM: 'it may not be written to',
+  EROFS: 'it is on a read-only file system',
+  ENOENT: 'it cannot be made there',
+  ENOSPC: 'the disk is full',
+  ENAMETOOLONG: 'its name is too long',
 }
 
 function runFile(dataDir: string): string {

@@ -31,7 +31,7 @@ export async function startNats(options: StartOptions): Promise<NatsServer> {
   const storeDir = join(dataDir, 'jetstream')
   const configFile = join(dataDir, 'nats.conf')
   mkdirSync(dataDir, { recursive: true })
-  const remedy = 'give another port, or set NATS_URL to use a server that runs'
+  const remedy = `${options.portRemedy ?? 'give another port'}, or set NATS_URL to use a server that runs`
   return withPorts([options.port ?? 4222, 0], remedy, async ([port = 0, monitorPort = 0]) => {
     writeFileSync(configFile, renderNatsConfig({ port, monitorPort, storeDir }))
     const server = await startServer(natsServer, {

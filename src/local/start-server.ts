@@ -16,8 +16,10 @@ export interface StartOptions {
   /** The server's binary; otherwise it is looked for, see `findServer`. */
   binary?: string
   onProgress?: (message: string) => void
-  /** It had died and runs again, on the same port and data. */
-  onRestarted?: (pid: number) => void
+  /** What to do about a port that is taken, beside stopping its holder. */
+  portRemedy?: string
+  /** It had died and runs again, on the same port and data. @param why how it ended, and where its log is */
+  onRestarted?: (pid: number, why: string) => void
 }
 
 export interface LocalServer extends Supervised {
@@ -46,6 +48,7 @@ export async function startServer(
   const logStart = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0
 
   let failure: string | undefined
+  let how = ''
   const server = supervise({
     command,
     args: options.args,
@@ -54,10 +57,11 @@ export async function startServer(
     onSpawn: ({ pid }) => {
       if (pid !== undefined) recordChild(dataDir, component.name, pid)
     },
-    onExit: ({ code, signal, error }) => {
-      failure ??= error ? error.message : `it ended with ${signal ?? `exit code ${code}`}`
+    onExit: (exit) => {
+      how = exit.error?.message ?? exit.signal ?? `exit code ${exit.code}`
+      failure ??= exit.error ? how : `it ended with ${how}`
     },
-    ...(options.onRestarted && { onRestarted: options.onRestarted }),
+    onRestarted: (pid) => options.onRestarted?.(pid, `${how}; its log is ${logFile}`),
   })
   const answered = await poll(startTimeoutMs, async () => failure !== undefined || (await options.isReady()))
   if (answered && failure === undefined) return server

@@ -21,7 +21,7 @@ export async function startValkey(options: StartOptions): Promise<LocalServer> {
   const dir = join(dataDir, 'valkey')
   const configFile = join(dataDir, 'valkey.conf')
   mkdirSync(dir, { recursive: true })
-  const remedy = 'give another port, or set REDIS_URL to use a server that runs'
+  const remedy = `${options.portRemedy ?? 'give another port'}, or set REDIS_URL to use a server that runs`
   return withPorts([options.port ?? 6379], remedy, async ([port = 0]) => {
     writeFileSync(configFile, renderValkeyConfig({ port, dir }))
     const server = await startServer(valkeyServer, {

@@ -2,6 +2,14 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { signalGroup } from './process.ts'
+import { reapAtEnd } from './reaper.ts'
+
+/** How a process ended; `error` when it could not even be started. */
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly error?: Error
+}
 
 export interface SuperviseOptions {
   command: string
@@ -13,8 +21,8 @@ export interface SuperviseOptions {
   ipc?: boolean
   /** Called for every life of the process, before anything of it can be heard. */
   onSpawn?: (child: ChildProcess) => void
-  /** It died without `stop`; it will be started again. `error` when it could not even be started. */
-  onExit?: (exit: { code: number | null; signal: NodeJS.Signals | null; error?: Error }) => void
+  /** It died without `stop`; it will be started again. */
+  onExit?: (exit: Exit) => void
   onRestarted?: (pid: number) => void
 }
 
@@ -32,13 +40,17 @@ const backoffMaxMs = 2_000
 const stableMs = 10_000
 
 const running = new Set<Supervised>()
+/** Node children with a channel see for themselves when we are gone, and end in order. */
+const withoutChannel = new Set<Supervised>()
+const noteGroups = () => reapAtEnd(Array.from(withoutChannel, ({ pid }) => pid).filter((pid) => pid !== undefined))
 process.on('exit', () => {
   for (const supervised of running) supervised.kill('SIGTERM')
 })
 
 /**
  * Runs a command and starts it again whenever it dies, with `TRADE2026_RESTART=1` in its environment. It runs in a
- * session of its own, so that Ctrl-C in a terminal reaches us alone and we can stop our processes in order.
+ * session of its own, so that Ctrl-C in a terminal reaches us alone and we can stop our processes in order. It ends with
+ * us, also when we are killed.
  */
 export function supervise(options: SuperviseOptions): Supervised {
   let child: ChildProcess
@@ -60,9 +72,10 @@ export function supervise(options: SuperviseOptions): Supervised {
       // Other errors, such as a message to a child that just died, come with an exit of their own.
       if (child.pid === undefined) ended({ code: null, signal: null, error })
     })
+    if (!options.ipc) noteGroups()
     options.onSpawn?.(child)
 
-    function ended(exit: { code: number | null; signal: NodeJS.Signals | null; error?: Error }): void {
+    function ended(exit: Exit): void {
       if (stopping) return
       if (performance.now() - startedMs >= stableMs) backoffMs = backoffMinMs
       restartTimer = setTimeout(restart, backoffMs)
@@ -86,6 +99,7 @@ export function supervise(options: SuperviseOptions): Supervised {
       clearTimeout(killTimer)
     }
     running.delete(supervised)
+    if (withoutChannel.delete(supervised)) noteGroups()
   }
 
   const supervised: Supervised = {
@@ -97,6 +111,7 @@ export function supervise(options: SuperviseOptions): Supervised {
     },
     stop: (graceMs) => (stopping ??= stop(graceMs)),
   }
+  if (!options.ipc) withoutChannel.add(supervised)
   start(options.env ?? process.env)
   running.add(supervised)
   return supervised

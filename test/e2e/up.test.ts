@@ -1,7 +1,8 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import t from 'tap'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
 import { localUrl } from '../../src/cli/stack.ts'
 import { isRunning, processId } from '../../src/local/process.ts'
 import { startValkey } from '../../src/local/start-valkey.ts'
@@ -52,6 +53,7 @@ for (const layout of ['compact', 'separate'])
       documentsOf(run).find(({ event, name }) => event === 'restarted' && name === 'oms-matcher'),
     )
     t.not(restarted['pid'], victim)
+    t.match(restarted['why'], new RegExp(`^SIGKILL; its log is ${dataDir}/logs/`), 'P1.16')
     await until('orders to be answered again', async () => (await post(ready.urls.gateway)).status === 200, 20_000)
 
     const second = startCli(t, ['up', '--data-dir', dataDir, '--free-ports'])
@@ -122,7 +124,64 @@ void t.test('P1.04 a port in use: the error names who holds it', async (t) => {
   t.teardown(() => holder.close())
   const run = startCli(t, ['up', '--data-dir', tempDir(t)])
   t.equal(await run.ended, 69)
-  t.match(run.stderr(), new RegExp(`PORT_IN_USE.*port ${port} is in use by pid ${process.pid} `))
+  t.match(run.stderr(), new RegExp(`PORT_IN_USE.*port ${port} is in use by pid ${process.pid} .*--free-ports`))
+})
+
+/** The command line in a folder of its own, whose configuration can be spoilt. */
+function copyOfRepository(t: Test): { mainFile: string; config: string } {
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  const copy = tempDir(t)
+  for (const name of ['src', 'config', 'deploy', 'package.json'])
+    cpSync(join(root, name), join(copy, name), { recursive: true })
+  symlinkSync(realpathSync(join(root, 'node_modules')), join(copy, 'node_modules'))
+  return { mainFile: join(copy, 'src/cli/main.ts'), config: join(copy, 'config/instruments.json') }
+}
+
+for (const layout of ['compact', 'separate'])
+  void t.test(`P1.16 up, ${layout}: the error of a worker is that of up, at once`, async (t) => {
+    const { mainFile, config } = copyOfRepository(t)
+    const dataDir = tempDir(t)
+    const up = () =>
+      startCli(t, ['up', '--data-dir', dataDir, '--layout', layout, '--free-ports', '--json'], {}, mainFile)
+    const good = up()
+    const { urls } = (await firstDocument(good)) as unknown as Ready
+    t.match(await post(urls.gateway), { status: 200, body: { status: 'NEW' } })
+    good.child.kill('SIGTERM')
+    await good.ended
+
+    writeFileSync(config, '{"default":{},"instruments":{"BTCUSDT":{"tick":"0.05"}}}')
+    const startedMs = Date.now()
+    const changed = up()
+    t.equal(await changed.ended, 1)
+    t.match(changed.stderr(), new RegExp(`CONFIG_INSTRUMENT_CHANGED: .*BTCUSDT.*log is ${dataDir}/logs/\\w`))
+    t.ok(Date.now() - startedMs < 20_000, `after ${Date.now() - startedMs} ms`)
+
+    writeFileSync(config, '{"default":{},"instruments":{"BTCUSDT":{"tick":"none"}}}')
+    const bad = up()
+    t.equal(await bad.ended, 64)
+    t.match(bad.stderr(), /CONFIG_INVALID: .*instruments\.json: .*BTCUSDT/)
+    t.same(processesOn(dataDir), [], 'nothing is left')
+  })
+
+void t.test('P1.04 an unusable data folder and a bad setting are one line and exit code 64', async (t) => {
+  const file = join(tempDir(t), 'file')
+  writeFileSync(file, '')
+  const run = startCli(t, ['up', '--data-dir', file, '--free-ports'])
+  t.equal(await run.ended, 64)
+  t.match(run.stderr(), new RegExp(`^trade2026: DATA_DIR_UNUSABLE: .*${file}.*--data-dir\n$`))
+  const setting = startCli(t, ['up', '--data-dir', tempDir(t), '--free-ports'], { BATCH_MAX: 'many' })
+  t.equal(await setting.ended, 64)
+  t.match(setting.stderr(), /^trade2026: CONFIG_INVALID: .*BATCH_MAX.*\n$/)
+})
+
+void t.test('P1.16 kill -9 of demo leaves no process', async (t) => {
+  const dataDir = tempDir(t)
+  const run = startCli(t, ['demo', '--data-dir', dataDir, '--orders', '1000000', '--rate', '100'])
+  await until('orders to flow', () => run.stderr().includes('orders/s'), 40_000)
+  t.ok(processesOn(dataDir, run.pid).length >= 4, 'two servers, two of ours')
+  process.kill(-run.pid, 'SIGKILL')
+  t.equal(await run.ended, 'SIGKILL')
+  await until('no process to be left', () => processesOn(dataDir).length === 0, 10_000)
 })
 
 void t.test('P1.04 with NATS_URL and REDIS_URL set no server is started', async (t) => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { endLeftovers, lockDataDir, recordChild } from '../../src/local/data-dir.ts'
@@ -98,4 +98,20 @@ void t.test('P1.04 what a killed predecessor left running is ended, and nothing 
   t.equal(bystander.exitCode ?? bystander.signalCode, null)
   t.notOk(existsSync(file))
   t.strictSame(await endLeftovers(dataDir), [])
+})
+
+void t.test('P1.04 a data folder that cannot be one is named with the reason and the remedy', (t) => {
+  const folder = tempFolder(t)
+  const file = join(folder, 'file')
+  writeFileSync(file, '')
+  const refused = (dataDir: string, problem: RegExp) =>
+    t.throws(() => lockDataDir(dataDir), { code: 'DATA_DIR_UNUSABLE', message: problem })
+  refused(file, /file cannot be used: it is a file .*--data-dir/)
+  refused(join(file, 'below'), /a part of its path is a file/)
+  refused(join(folder, 'x'.repeat(300)), /its name is too long/)
+  const readOnly = join(folder, 'read-only')
+  mkdirSync(readOnly, { mode: 0o500 })
+  // Nothing is forbidden to root.
+  if (process.getuid?.() !== 0) refused(readOnly, /it may not be written to/)
+  t.end()
 })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { isRunning, poll, processId } from '../../src/local/process.ts'
+import { isRunning, poll, processId, signalGroup } from '../../src/local/process.ts'
 import { supervise } from '../../src/local/supervisor.ts'
 import { tempFolder } from './temp-folder.ts'
 
@@ -110,3 +110,36 @@ void t.test(
     }
   },
 )
+
+void t.test('P1.16 a supervisor that is killed takes what has no channel with it too, and all below it', async (t) => {
+  const module = JSON.stringify(new URL('../../src/local/supervisor.ts', import.meta.url).href)
+  const parent = spawn(
+    process.execPath,
+    [
+      '--input-type=module',
+      '--eval',
+      `import { supervise } from ${module}
+       const common = { logFile: ${JSON.stringify(join(tempFolder(t), 'log'))}, onSpawn: ({ pid }) => console.log(pid) }
+       const stopped = supervise({ ...common, command: 'sleep', args: ['1000'] })
+       supervise({ ...common, command: 'sleep', args: ['1000'] })
+       await stopped.stop(1000)
+       supervise({ ...common, command: 'sh', args: ['-c', 'trap "" TERM; sleep 1000 & wait; wait'] })`,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'], detached: true },
+  )
+  t.teardown(() => parent.kill('SIGKILL'))
+  let printed = ''
+  parent.stdout.setEncoding('utf8').on('data', (text: string) => (printed += text))
+  t.ok(await poll(5_000, () => printed.trim().split('\n').length === 3))
+  const [, ...children] = printed
+    .trim()
+    .split('\n')
+    .map((pid) => processId(Number(pid)))
+  t.teardown(() => {
+    for (const child of children) if (child) signalGroup(child.pid, 'SIGKILL')
+  })
+  t.ok(children.every((child) => child && isRunning(child)))
+  // With its group, as a terminal or a job runner would.
+  process.kill(-(parent.pid ?? 0), 'SIGKILL')
+  t.ok(await poll(6_000, () => children.every((child) => child && !isRunning(child))))
+})

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { until } from './stack.ts'
 
-const mainFile = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const ownMainFile = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 export interface CliRun {
   readonly child: ChildProcess
@@ -16,7 +16,12 @@ export interface CliRun {
 }
 
 /** Runs the CLI as a user would, in a process group of its own; what still runs at the end of the test is ended. */
-export function startCli(t: Test, args: readonly string[], env: Readonly<Record<string, string>> = {}): CliRun {
+export function startCli(
+  t: Test,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  mainFile = ownMainFile,
+): CliRun {
   const child = spawn(process.execPath, [mainFile, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
