@@ -58,10 +58,13 @@ export class FencedWriter {
   #head = 0
   #sent = 0
   #storedSequence: number
-  /** Publishes without an answer yet, those of earlier attempts included. */
+  /** Bursts without an answer yet, those of earlier attempts included. */
   #unanswered = 0
   #holds = 0
   #recovering = false
+  /** Something went wrong, and nothing has been stored since. */
+  #isDoubtful = false
+  #isSending = false
   #closed = false
   #blockedReason: string | undefined
 
@@ -103,7 +106,13 @@ export class FencedWriter {
   /** Queues a message; `onStored` is called in order, when the stream has it. */
   write(output: Output, onStored: (sequence: number) => void): void {
     this.#queue.push({ output, onStored })
-    this.#send()
+    if (this.#isSending) return
+    this.#isSending = true
+    // What is written in one turn is a burst; the client sends it with one write as well.
+    queueMicrotask(() => {
+      this.#isSending = false
+      this.#send()
+    })
   }
 
   /** Sends what is written from now on only when `first` has been fulfilled. */
@@ -121,18 +130,24 @@ export class FencedWriter {
     this.#closed = true
   }
 
+  /**
+   * Sends a burst and asks for the answer to its last message: stored, it proves that all before it are, since each was
+   * stored only as the successor of the one it names (docs/adr/0003). After trouble one message goes first, so that the
+   * answer says what is wrong with it and not with its predecessor.
+   */
   #send(): void {
     if (this.#recovering || this.#closed || this.#holds > 0) return
-    while (this.#sent < this.pending) {
+    const count = this.#isDoubtful ? Math.min(1, this.pending) : this.pending
+    while (this.#sent < count) {
       const entry = this.#queue[this.#head + this.#sent]
       assert(entry, 'the queue is shorter than its length')
+      const { subject, body } = entry.output
       const expected = this.#storedSequence + this.#sent
-      this.#unanswered += 1
+      const lines = this.#linesOf(entry.output, expected)
       this.#sent += 1
       try {
-        this.#publisher.publish(entry.output.subject, entry.output.body, this.#linesOf(entry.output, expected), (ack) =>
-          this.#answered(entry, expected + 1, ack),
-        )
+        if (this.#sent < count) this.#publisher.send(subject, body, lines)
+        else this.#ask(subject, body, lines, expected + 1)
       } catch (error) {
         this.#fail(error instanceof Error ? error : new Error(messageOf(error)))
         return
@@ -140,19 +155,24 @@ export class FencedWriter {
     }
   }
 
-  #answered(entry: Entry, sequence: number, ack: PubAck): void {
+  #ask(subject: string, body: string, lines: string, sequence: number): void {
+    this.#unanswered += 1
+    this.#publisher.publish(subject, body, lines, (ack) => this.#answered(sequence, ack))
+  }
+
+  #answered(sequence: number, ack: PubAck): void {
     this.#unanswered -= 1
-    if (this.#closed) return
+    // What has been read back already needs no answer.
+    if (this.#closed || sequence <= this.#storedSequence) return
     if (ack.outcome === 'stored') {
-      // An answer to an attempt that has been read back already.
-      if (ack.sequence <= this.#storedSequence) return
       assert(ack.sequence === sequence, `${this.#stream}: stored at ${ack.sequence} instead of ${sequence}`)
-      // An earlier publish went unanswered, so that it has to be read back; this one comes with it.
-      if (sequence !== this.#storedSequence + 1) return
-      this.#stored(entry)
+      this.#storedUpTo(sequence)
+      if (!this.#isDoubtful) return
+      this.#isDoubtful = false
+      this.#send()
       return
     }
-    if (sequence <= this.#storedSequence) return
+    this.#isDoubtful = true
     if (ack.outcome === 'refused') {
       if (ack.errCode === messageTooLarge) {
         this.#fail(new PipelineError('STREAM_ROOM', `${this.#stream} refuses a message: ${ack.description}`))
@@ -164,8 +184,15 @@ export class FencedWriter {
     if (!this.#recovering) void this.#recover()
   }
 
+  #storedUpTo(sequence: number): void {
+    while (this.#storedSequence < sequence) {
+      const entry = this.#queue[this.#head]
+      assert(entry, 'the queue is shorter than its length')
+      this.#stored(entry)
+    }
+  }
+
   #stored(entry: Entry): void {
-    assert(this.#queue[this.#head] === entry, `${this.#stream}: answers out of order`)
     this.#head += 1
     this.#sent = Math.max(0, this.#sent - 1)
     this.#storedSequence += 1
@@ -181,7 +208,7 @@ export class FencedWriter {
     this.#recovering = true
     try {
       while (!this.#closed) {
-        // Later publishes of the pipeline are refused in a row; their answers are awaited so that none crosses the retry.
+        // Later bursts of the pipeline are refused in a row; their answers are awaited so that none crosses the retry.
         while (this.#unanswered > 0) await pause(10)
         this.#sent = 0
         await this.#nats.whenConnected()
@@ -218,11 +245,7 @@ export class FencedWriter {
           'WRITER_FENCED',
           `${this.#stream} holds a message at ${lastSequence} that another process wrote: it has taken over`,
         )
-      while (this.#storedSequence < lastSequence) {
-        const entry = this.#queue[this.#head]
-        assert(entry, 'the queue is shorter than its length')
-        this.#stored(entry)
-      }
+      this.#storedUpTo(lastSequence)
     } catch (error) {
       if (error instanceof PipelineError) throw error
       this.#log.warn({ stream: this.#stream, problem: messageOf(error) }, 'cannot read back, trying again')
