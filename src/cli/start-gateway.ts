@@ -44,7 +44,8 @@ export async function startGateway(shared: Shared): Promise<Running> {
     onAnswered: (latencyMs) => health.latencies.add(latencyMs),
   })
   const connections = shared.connections.watch(app)
-  const own = options.healthPort === undefined ? undefined : createWorkerHttp(served, () => nats.isConnected(), log)
+  const own =
+    options.healthPort === undefined ? undefined : createWorkerHttp('gateway', served, () => nats.isConnected(), log)
   try {
     await listen(app, 'gateway', shared)
     if (own) await listen(own, 'gateway', shared, options.healthPort)

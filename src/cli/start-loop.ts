@@ -54,7 +54,7 @@ export async function startLoop(
   const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
   parts.onMetrics?.(metrics)
   const served = servedOf(health, metrics)
-  const http = createWorkerHttp(served, () => nats.isConnected(), log)
+  const http = createWorkerHttp(name, served, () => nats.isConnected(), log)
   const connections = shared.connections.watch(http)
   parts.routes?.(http, () => loop.state(), served)
   try {

@@ -42,6 +42,8 @@ export class ExecutionFeed {
   readonly #waiting = new Map<number, Waiting>()
   readonly #recent = new Map<number, Answer>()
   #behind: { sequence: number; resolve: () => void }[] = []
+  #reading: Promise<number> | undefined
+  #nextReading: Promise<number> | undefined
   #follower: { stop(): Promise<void> } | undefined
   #sequence = 0
   #lastSrcSeq = 0
@@ -90,7 +92,7 @@ export class ExecutionFeed {
 
   /** Waits until everything is folded in that EXECUTIONS holds now. @returns false when that takes too long */
   async caughtUp(timeoutMs: number): Promise<boolean> {
-    const { last_seq: sequence } = (await this.#nats.jsm.streams.info('EXECUTIONS')).state
+    const sequence = await this.#lastStored()
     if (this.#sequence >= sequence) return true
     let timer: NodeJS.Timeout | undefined
     const reached = new Promise<boolean>((resolve) => {
@@ -114,6 +116,20 @@ export class ExecutionFeed {
   async stop(log: Log): Promise<void> {
     this.giveUp()
     await this.#follower?.stop().catch((error: unknown) => log.debug({ problem: messageOf(error) }, 'follower'))
+  }
+
+  /** Last sequence of EXECUTIONS, read after this call: who asks while a reading is under way shares the next one. */
+  #lastStored(): Promise<number> {
+    if (this.#reading)
+      return (this.#nextReading ??= this.#reading.catch(messageOf).then(() => {
+        this.#nextReading = undefined
+        return this.#lastStored()
+      }))
+    this.#reading = this.#nats.jsm.streams
+      .info('EXECUTIONS')
+      .then(({ state }) => state.last_seq)
+      .finally(() => (this.#reading = undefined))
+    return this.#reading
   }
 
   #take(message: InputMessage): void {

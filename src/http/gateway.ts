@@ -9,6 +9,7 @@ import { GatewayCommands, type GatewayCommandsOptions, type OrderAnswer } from '
 import { GatewayStats } from './gateway-stats.ts'
 import { addHealthRoutes, type Served } from './health-routes.ts'
 import { Lookup } from './lookup.ts'
+import { addOpenApi } from './openapi.ts'
 import { addProfileRoute } from './profile-routes.ts'
 import { addRefusals, refusalOf } from './refusals.ts'
 
@@ -35,6 +36,7 @@ export function createGateway(options: GatewayOptions): FastifyInstance {
     bodyLimit: commandBytesMax,
     frameworkErrors: (error, request, reply) => void refuse(error, request, reply),
   })
+  addOpenApi(app, 'gateway')
   const lookup = new Lookup(nats, feed)
   const stats = new GatewayStats()
   const commands = new GatewayCommands({ ...options, lookup, stats })

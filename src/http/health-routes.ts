@@ -1,6 +1,8 @@
 import fastify, { type FastifyInstance } from 'fastify'
 import type { Log } from '../runtime/log.ts'
 import type { HealthBody, HealthStatus } from '../schemas/health.ts'
+import type { WorkerName } from '../subjects/contract.ts'
+import { addOpenApi } from './openapi.ts'
 import { addProfileRoute } from './profile-routes.ts'
 import { addRefusals, refusalOf } from './refusals.ts'
 
@@ -29,13 +31,19 @@ export function addHealthRoutes(app: FastifyInstance, served: Served): void {
 }
 
 /** The port of a worker that has no door of its own. */
-export function createWorkerHttp(served: Served, isConnected: () => boolean, log: Log): FastifyInstance {
+export function createWorkerHttp(
+  service: WorkerName,
+  served: Served,
+  isConnected: () => boolean,
+  log: Log,
+): FastifyInstance {
   const refuse = refusalOf(isConnected, log)
   const app = fastify({
     logger: false,
     forceCloseConnections: true,
     frameworkErrors: (error, request, reply) => void refuse(error, request, reply),
   })
+  addOpenApi(app, service)
   addRefusals(app, refuse)
   addHealthRoutes(app, served)
   addProfileRoute(app)

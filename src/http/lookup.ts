@@ -1,3 +1,4 @@
+import { messageOf } from '../base/errors.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { isOpen, OrderViews, type OrdersPage, type OrderState } from '../domain/order-views.ts'
 import { decodeMessage } from '../runtime/decode-message.ts'
@@ -41,8 +42,13 @@ export class Lookup {
     if (orderNumber === undefined) return undefined
     const { views } = this.#feed
     const known = views.get(orderId)
-    if (known) return known
+    if (known && (!isOpen(known) || !this.#nats.isConnected())) return known
     this.#needNats()
+    if (known) {
+      // Another door may have answered a change of it just now.
+      await this.#feed.caughtUp(catchUpMs).catch(messageOf)
+      return views.get(orderId) ?? known
+    }
     const command = await storedMessage(this.#nats.jsm, 'ORDERS', { seq: orderNumber })
     if (command ? parseOrdersSubject(command.subject).kind !== 'new' : await this.#isBeyondOrders(orderNumber))
       return undefined
