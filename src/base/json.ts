@@ -11,14 +11,32 @@ export function utf8FromText(text: string): Uint8Array {
   return encoder.encode(text)
 }
 
-const longNumber = /[0-9.]{16}/
+function isOfNumber(code: number): boolean {
+  return (code >= 0x30 && code <= 0x39) || code === 0x2e
+}
+
+/**
+ * Whether 16 digits, a point among them or not, stand in a row anywhere. No such run fits between two characters that
+ * are 16 apart, so that it is enough to look at every 16th.
+ */
+export function hasLongNumber(text: string): boolean {
+  for (let at = 15; at < text.length; at += 16) {
+    if (!isOfNumber(text.charCodeAt(at))) continue
+    let from = at
+    let to = at
+    while (isOfNumber(text.charCodeAt(from - 1))) from -= 1
+    while (isOfNumber(text.charCodeAt(to + 1))) to += 1
+    if (to - from >= 15) return true
+  }
+  return false
+}
 
 /**
  * Parses JSON that we wrote ourselves without losing a digit: numbers of more than 15 digits, which a double cannot
  * hold, come as their text.
  */
 export function parseOwnJson(text: string): unknown {
-  if (!longNumber.test(text)) return JSON.parse(text)
+  if (!hasLongNumber(text)) return JSON.parse(text)
   return JSON.parse(text, (_key, value: unknown, context?: { source?: string }) =>
     typeof value === 'number' && context?.source !== undefined && context.source.length > 15 ? context.source : value,
   )

@@ -1,7 +1,7 @@
 import { systemClock } from '../base/clock.ts'
 import { parseDecimal } from '../base/decimal.ts'
 import { Gate } from '../domain/gate.ts'
-import { isOpen, type OrderView } from '../domain/order-views.ts'
+import { isOpen } from '../domain/order-views.ts'
 import { Portfolio } from '../domain/positions.ts'
 import { addPnlRoutes } from '../http/pnl-routes.ts'
 import { dayTimeUs } from '../runtime/config.ts'
@@ -108,7 +108,7 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
         for (const { account, symbol, json, asOf } of records) redis?.setPosition(account, symbol, json, asOf)
       },
       orders: (views) => {
-        for (const view of views) projectOrder(redis, view)
+        for (const view of views) redis?.setOrder(view, isOpen(view))
       },
     },
     markIntervalMs,
@@ -125,14 +125,6 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
       redis?.close()
     },
   })
-}
-
-function projectOrder(redis: RedisProjection | undefined, view: OrderView): void {
-  if (!redis || view.account === undefined) return
-  const hash: Record<string, string> = {}
-  for (const [name, value] of Object.entries(view) as [string, string | number | undefined][])
-    if (value !== undefined) hash[name] = String(value)
-  redis.setOrder({ ...hash, orderId: view.orderId, account: view.account }, view.asOf, isOpen(view))
 }
 
 /** Writes own trades as ticks. */

@@ -54,6 +54,11 @@ export class OrderViews {
 
   /** @returns the orders that changed, in the order of their reports, each once */
   apply(sequence: number, message: ExecutionMessage): OrderView[] {
+    const [only] = message.reports
+    if (message.reports.length === 1 && only) {
+      const view = this.#fold(sequence, only)
+      return view ? [view] : []
+    }
     const changed = new Map<string, OrderView>()
     for (const report of message.reports) {
       const view = this.#fold(sequence, report)
@@ -123,21 +128,23 @@ export class OrderViews {
 
 /** What a report says of its order: every one carries the complete state, so that one is enough. */
 export function viewOf(sequence: number, report: ExecutionReport): OrderView {
-  return {
-    orderId: report.orderId,
-    ...(report.clOrdId === undefined ? {} : { clOrdId: report.clOrdId }),
-    ...(report.account === undefined ? {} : { account: report.account }),
-    ...(report.symbol === undefined ? {} : { symbol: report.symbol }),
-    ...(report.side === undefined ? {} : { side: report.side }),
-    ...(report.orderQty === undefined ? {} : { quantity: report.orderQty }),
-    ...(report.price === undefined ? {} : { price: report.price }),
+  const { orderId, clOrdId, account, symbol, side, orderQty, price, avgPx, refOrderId } = report
+  const view: { -readonly [K in keyof OrderView]: OrderView[K] } = {
+    orderId,
     status: statusOf(report),
     filledQuantity: report.cumQty ?? 0,
-    ...(report.avgPx === undefined ? {} : { averagePrice: report.avgPx }),
-    ...(report.ordRejReason === undefined ? {} : { errorMessage: errorMessageOf(report) }),
-    ...(report.refOrderId === undefined ? {} : { refOrderId: report.refOrderId }),
     asOf: sequence,
   }
+  if (clOrdId !== undefined) view.clOrdId = clOrdId
+  if (account !== undefined) view.account = account
+  if (symbol !== undefined) view.symbol = symbol
+  if (side !== undefined) view.side = side
+  if (orderQty !== undefined) view.quantity = orderQty
+  if (price !== undefined) view.price = price
+  if (avgPx !== undefined) view.averagePrice = avgPx
+  if (report.ordRejReason !== undefined) view.errorMessage = errorMessageOf(report)
+  if (refOrderId !== undefined) view.refOrderId = refOrderId
+  return view
 }
 
 /** Why a command was refused, in words: the reason, then its text, which may begin with the reason itself. */

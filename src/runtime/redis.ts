@@ -59,7 +59,12 @@ interface Scripts {
   setOrdersIfNewer(keyCount: number, ...keysAndArgs: (string | number)[]): Promise<string[]>
 }
 
-export type OrderHash = Readonly<Record<string, string>> & { readonly orderId: string; readonly account: string }
+/** An order with its fields as they are named in Redis. */
+export interface OrderHash {
+  readonly orderId: string
+  readonly account?: string
+  readonly asOf: number
+}
 
 interface DirtyPosition {
   readonly account: string
@@ -70,7 +75,6 @@ interface DirtyPosition {
 
 interface DirtyOrder {
   readonly hash: OrderHash
-  readonly asOf: number
   readonly isOpen: boolean
 }
 
@@ -140,8 +144,9 @@ export class RedisProjection {
     this.#flush()
   }
 
-  setOrder(hash: OrderHash, asOf: number, isOpen: boolean): void {
-    this.#addOrder({ hash, asOf, isOpen })
+  setOrder(hash: OrderHash, isOpen: boolean): void {
+    if (hash.account === undefined) return
+    this.#addOrder({ hash, isOpen })
     this.#flush()
   }
 
@@ -171,7 +176,7 @@ export class RedisProjection {
     if (!this.#isUp) return
     const { orderId } = order.hash
     const pending = this.#openOrders.get(orderId) ?? this.#endedOrders.get(orderId)
-    if (pending && pending.asOf > order.asOf) return
+    if (pending && pending.hash.asOf > order.hash.asOf) return
     if (order.isOpen) {
       this.#openOrders.set(orderId, order)
       return
@@ -244,10 +249,11 @@ export class RedisProjection {
   #sendOrders(orders: readonly DirtyOrder[]): Promise<string[]> {
     const keys: string[] = []
     const args: (string | number)[] = [endedOrderSeconds]
-    for (const { hash, asOf, isOpen } of orders) {
-      keys.push(`order:${hash.orderId}`, `account:${hash.account}:orders`)
-      const fields = Object.entries(hash).flat()
-      args.push(hash.orderId, asOf, isOpen ? 1 : 0, fields.length, ...fields)
+    for (const { hash, isOpen } of orders) {
+      const { orderId, account = '', asOf } = hash
+      keys.push(`order:${orderId}`, `account:${account}:orders`)
+      const fields = Object.entries(hash).flat() as (string | number)[]
+      args.push(orderId, asOf, isOpen ? 1 : 0, fields.length, ...fields)
     }
     return this.#client.setOrdersIfNewer(keys.length, ...keys, ...args)
   }

@@ -3,7 +3,7 @@ import type { JSONSchema } from 'json-schema-to-ts'
 import { usFromEpoch, usFromRfc3339 } from '../base/clock.ts'
 import { decimalTextOf, parseDecimal } from '../base/decimal.ts'
 import { messageOf } from '../base/errors.ts'
-import { textFromUtf8 } from '../base/json.ts'
+import { hasLongNumber, textFromUtf8 } from '../base/json.ts'
 import { ordTypes, sides, stpModes, timesInForce } from './enums.ts'
 import { orderNumberOf } from './execution.ts'
 import type { CommandEcho, CommandKind } from './risk.ts'
@@ -142,11 +142,15 @@ function upperAscii(text: string): string {
   return /[^ -~]/.test(text) ? text : text.toUpperCase()
 }
 
+const exponent = /[:[,]\s*-?[0-9.]+[eE]/
+
 /**
- * Says yes wherever a number may be one that a double does not hold exactly: of 16 digits or more, or with an exponent.
- * All others a double gives back as they were written.
+ * Whether there may be a number that a double does not hold exactly, or not as it is written: of 16 digits or more, or
+ * with an exponent.
  */
-const inexactNumber = /[:[,]\s*-?(?:[0-9.]{16}|[0-9.]+[eE])/
+function mayBeInexact(text: string): boolean {
+  return hasLongNumber(text) || exponent.test(text)
+}
 
 interface NumberSource {
   readonly holder: unknown
@@ -184,7 +188,7 @@ export function decodeCommand(
   const numbers: NumberSource[] = []
   try {
     const text = textFromUtf8(data)
-    body = inexactNumber.test(text)
+    body = mayBeInexact(text)
       ? JSON.parse(text, function (this: unknown, key, value: unknown, context?: { source?: string }) {
           if (typeof value === 'number' && context?.source !== undefined)
             numbers.push({ holder: this, key, text: context.source })

@@ -247,12 +247,12 @@ void t.test('P1.12 the projection alone', async (t) => {
   t.teardown(() => projection.close())
   await until('it to connect', () => projection.isUp)
   t.equal(returns, 1)
-  const order = (id: number, status = 'FILLED') => ({ orderId: `o-${id}`, account: 'a', status })
+  const order = (id: number, asOf: number, status = 'FILLED') => ({ orderId: `o-${id}`, account: 'a', status, asOf })
 
   await t.test('P1.12 a key that Redis refuses is named and holds nothing else up', async (t) => {
     await redis.set('order:o-1', 'not a hash')
-    projection.setOrder(order(1), 1, false)
-    projection.setOrder(order(2), 2, false)
+    projection.setOrder(order(1, 1), false)
+    projection.setOrder(order(2, 2), false)
     projection.setPosition('a', 'X', '{"asOf":2}', 2)
     await until('the others', async () => (await redis.exists('order:o-2', 'position:a')) === 2)
     await until('the refusal', () => projection.problem !== undefined)
@@ -264,7 +264,7 @@ void t.test('P1.12 the projection alone', async (t) => {
   })
 
   await t.test('P1.12 the set of an account is made again by the records that are there already', async (t) => {
-    const open = () => projection.setOrder({ ...order(3, 'NEW'), asOf: '5' }, 5, true)
+    const open = () => projection.setOrder(order(3, 5, 'NEW'), true)
     open()
     await until('the order', () => redis.exists('order:o-3').then(Boolean))
     await redis.del('account:a:orders')
@@ -273,7 +273,7 @@ void t.test('P1.12 the projection alone', async (t) => {
     await until('the set', async () => (await redis.smembers('account:a:orders')).join() === 'o-3')
     t.equal(await redis.hget('order:o-3', 'mine'), 'kept')
 
-    const end = () => projection.setOrder({ ...order(3), asOf: '6' }, 6, false)
+    const end = () => projection.setOrder(order(3, 6), false)
     end()
     await until('its end', () => redis.ttl('order:o-3').then((seconds) => seconds > 0))
     await redis.expire('order:o-3', 100)
@@ -282,7 +282,7 @@ void t.test('P1.12 the projection alone', async (t) => {
     await until('the set to be right', () => redis.exists('account:a:orders').then((count) => count === 0))
     t.ok((await redis.ttl('order:o-3')) <= 100, 'an ended order is not kept for longer')
     open()
-    projection.setOrder(order(4), 7, false)
+    projection.setOrder(order(4, 7), false)
     await until('the next', () => redis.exists('order:o-4').then(Boolean))
     t.equal(await redis.exists('account:a:orders'), 0, 'an older record changes nothing')
   })
@@ -291,7 +291,7 @@ void t.test('P1.12 the projection alone', async (t) => {
     valkey.kill('SIGSTOP')
     for (let asOf = 1; asOf <= 50_000; asOf += 1) {
       projection.setPosition('a', `S${asOf % 7}`, `{"asOf":${asOf}}`, asOf)
-      projection.setOrder(order(asOf), asOf, false)
+      projection.setOrder(order(asOf, asOf), false)
     }
     t.ok(projection.pending <= 10_007, `${projection.pending} records wait`)
     const sinceMs = Date.now()
