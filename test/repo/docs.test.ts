@@ -146,13 +146,17 @@ async function usagesBelow(path: readonly string[]): Promise<Usage[]> {
   return [{ usage, options: sorted(options.filter((name) => name !== '--help')) }]
 }
 
+let usages: Promise<Usage[]> | undefined
+/** Asking every command for its help takes seconds. */
+const allUsages = () => (usages ??= usagesBelow([]))
+
 void t.test('P1.24 the README names every command with its arguments and options, and no other', async (t) => {
   const documented = tableBelow(readme, 'Commands').map(({ command = '', options = '' }) => ({
     usage: command,
     options: sorted(options.match(/--[a-z-]+/g) ?? []),
   }))
   const byUsage = (a: Usage, b: Usage) => (a.usage < b.usage ? -1 : 1)
-  const actual = await usagesBelow([])
+  const actual = await allUsages()
   t.ok(
     actual.some(({ usage }) => usage === 'worker <names...>'),
     'the commands are found',
@@ -212,4 +216,35 @@ void t.test('P1.24 every link and every path in the documents leads somewhere', 
   )
   t.same(missingPaths('`src/nowhere.ts`, src/base/clock.ts and `test/<folder>/<name>.test.ts`'), ['src/nowhere.ts'])
   t.end()
+})
+
+void t.test('P2.15 docs/from-the-guide.md names what there is, and a test for all that is here', async (t) => {
+  const guide = read('docs/from-the-guide.md')
+  const headings = Array.from(guide.matchAll(/^## (.+)$/gm), ([, heading = '']) => heading)
+  const rows = headings.flatMap((heading) => tableBelow(guide, heading))
+  t.ok(rows.length > 20)
+  t.same(
+    rows.filter((row) => !/^(here|otherwise|here, otherwise|to come)$/.test(row['state'] ?? '')),
+    [],
+    'a state each',
+  )
+  const unproven = rows.filter((row) => row['state'] !== 'to come' && !row['shown by']?.includes('.test.ts'))
+  t.same(unproven, [], 'a test each')
+
+  const commands = (await allUsages()).map(({ usage }) => usage.split(' <')[0]?.split(' [')[0])
+  const sources = [...globSync('{src,deploy,bench}/**/*', { cwd: root, withFileTypes: true })]
+    .filter((entry) => entry.isFile())
+    .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'utf8'))
+  const isThere = (name: string) => {
+    if (/^(src|test|docs|deploy|config|bench)\//.test(name)) return existsSync(join(root, name))
+    if (name.startsWith('trade2026 ')) return commands.includes(name.slice('trade2026 '.length).split(' --')[0])
+    if (/^(GET|POST) /.test(name)) return sources.some((source) => source.includes(`'${name.split(' ')[1]}'`))
+    return sources.some((source) => source.includes(name.replace(/[<{].*/, '')))
+  }
+  const named = Array.from(guide.matchAll(/`([^`]+)`/g), ([, name = '']) => name)
+  t.same(
+    named.filter((name) => !isThere(name)),
+    [],
+    'all of it is there',
+  )
 })
