@@ -56,6 +56,7 @@ void t.test('P2.07 OpenAPI: every port describes what it answers', async (t) => 
       [...ordStatuses].filter((ordStatus) => !orderViewStatuses.includes(statusOf({ ordStatus }))),
       [],
     )
+    t.end()
   })
 
   await t.test('P2.07 OpenAPI: real answers are as described, every operation asked', async (t) => {
