@@ -50,7 +50,11 @@ export async function acquireLease(
   const bucket = await nats.kvm.open('LEASES')
   const value = JSON.stringify({ instance, pid: process.pid, startedMs: Date.now() } satisfies LeaseValue)
   const revision = await claim(bucket, worker, value, options)
-  return keep(bucket, worker, value, revision, { leaseMs, log, signal, onLost: options.onLost })
+  const lease = keep(bucket, worker, value, revision, { leaseMs, log, signal, onLost: options.onLost })
+  if (!signal.aborted) return lease
+  // Stopped while the server answered: nobody else would give it back.
+  await lease.release()
+  throw stoppedWaiting(worker)
 }
 
 async function claim(
@@ -84,7 +88,11 @@ async function claim(
     }
     await pause(lookMs)
   }
-  throw new PipelineError('WRITER_FENCED', `${worker}: stopped while waiting to become active`)
+  throw stoppedWaiting(worker)
+}
+
+function stoppedWaiting(worker: string): PipelineError {
+  return new PipelineError('WRITER_FENCED', `${worker}: stopped while waiting to become active`)
 }
 
 /** @returns the revision of the lease; undefined when somebody else was faster, or the server did not say */

@@ -1,9 +1,15 @@
-import { messageOf } from '../base/errors.ts'
+import { JetStreamApiError } from '@nats-io/jetstream'
+import { headers } from '@nats-io/transport-node'
+import { usFromRfc3339 } from '../base/clock.ts'
+import { messageOf, PipelineError } from '../base/errors.ts'
 import { textFromUtf8, utf8FromText } from '../base/json.ts'
 import type { LimitsEntry } from '../schemas/config-files.ts'
 import type { LimitSet } from '../schemas/limits.ts'
+import { wrongLastSequence } from './acks.ts'
 import type { Nats } from './nats.ts'
-import { followStream, type InputMessage } from './reader.ts'
+import { storedMessage } from './position.ts'
+import { followStream, type InputMessage, readLatest } from './reader.ts'
+import { isStreamNotFound } from './streams.ts'
 
 const stream = 'KV_LIMITS'
 const subjectPrefix = '$KV.LIMITS.'
@@ -42,9 +48,7 @@ export async function watchLimits(
     problems.delete(key)
     lastRevision = sequence
     try {
-      // The marker of a removed entry is empty.
-      const entry = options.parse(key, data.length === 0 ? null : textFromUtf8(data))
-      changes.push({ ...entry, revision: sequence })
+      changes.push({ ...options.parse(key, textOf(data)), revision: sequence })
     } catch (error) {
       if (data.length > 0) {
         problems.set(key, messageOf(error))
@@ -84,4 +88,63 @@ export async function seedLimits(
   const ordered = [...entries].sort(([a], [b]) => Number(a === 'default') - Number(b === 'default'))
   for (const [key, limits] of ordered)
     await bucket.create(key, utf8FromText(JSON.stringify(limits))).catch(() => undefined)
+}
+
+/** The marker of a removed entry is empty. */
+function textOf(data: Uint8Array): string | null {
+  return data.length === 0 ? null : textFromUtf8(data)
+}
+
+/** An entry of KV LIMITS as it stands. */
+export interface StoredLimitsEntry {
+  readonly key: string
+  /** null: it was removed. */
+  readonly text: string | null
+  readonly revision: number
+  /** When it was written, in µs since the Unix epoch. */
+  readonly timeUs: number
+}
+
+/**
+ * The entries of KV LIMITS by key, removed ones too.
+ * @throws PipelineError COMPONENT_MISSING when there is no such bucket
+ */
+export async function readLimitsEntries(nats: Nats): Promise<Map<string, StoredLimitsEntry>> {
+  const entries = new Map<string, StoredLimitsEntry>()
+  try {
+    for (const [subject, { data, sequence, timeUs }] of await readLatest(nats, stream, `${subjectPrefix}>`)) {
+      const key = subject.slice(subjectPrefix.length)
+      entries.set(key, { key, text: textOf(data), revision: sequence, timeUs })
+    }
+  } catch (error) {
+    if (!isStreamNotFound(error)) throw error
+    throw new PipelineError('COMPONENT_MISSING', 'the NATS server has no KV bucket LIMITS', { cause: error })
+  }
+  return entries
+}
+
+/**
+ * Writes an entry of KV LIMITS; `text` null removes it.
+ * @param previousRevision of what it replaces, 0 for a new key; unset: whatever stands there
+ * @returns its revision and when it was stored; undefined when something else stands there
+ */
+export async function writeLimitsEntry(
+  nats: Nats,
+  key: string,
+  text: string | null,
+  previousRevision?: number,
+): Promise<{ revision: number; timeUs: number } | undefined> {
+  const header = headers()
+  if (text === null) header.set('KV-Operation', 'DEL')
+  const expect = previousRevision === undefined ? {} : { expect: { lastSubjectSequence: previousRevision } }
+  const data = text === null ? new Uint8Array() : utf8FromText(text)
+  let revision: number
+  try {
+    revision = (await nats.js.publish(`${subjectPrefix}${key}`, data, { headers: header, ...expect })).seq
+  } catch (error) {
+    if (error instanceof JetStreamApiError && error.code === wrongLastSequence) return undefined
+    throw error
+  }
+  const stored = await storedMessage(nats.jsm, stream, { seq: revision })
+  return { revision, timeUs: usFromRfc3339(stored?.timestamp ?? '') ?? 0 }
 }

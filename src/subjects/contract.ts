@@ -98,7 +98,7 @@ export interface BucketSpec {
 }
 
 export const bucketSpecs: readonly BucketSpec[] = [
-  { name: 'LIMITS', history: 64, maxBytes: 16 * kib * kib, about: 'limits per account and symbol' },
+  { name: 'LIMITS', history: 64, maxBytes: 16 * kib * kib, about: 'limits and halts per account and symbol' },
   { name: 'HEALTH', history: 1, maxBytes: 4 * kib * kib, about: 'last successful probe write of every worker' },
   { name: 'LEASES', history: 1, maxBytes: 1 * kib * kib, about: 'which process of a worker is active' },
 ]
