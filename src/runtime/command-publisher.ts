@@ -17,6 +17,7 @@ export class CommandPublisher {
   readonly #publisher: AckedPublisher
   readonly #idPrefix = randomUUID()
   #count = 0
+  #turn: Promise<void> | undefined
 
   constructor(nats: Nats, publisher: AckedPublisher) {
     this.#nats = nats
@@ -45,6 +46,7 @@ export class CommandPublisher {
     const lines = traceparent === undefined ? id : id + headerLine(headerNames.traceparent, traceparent)
     let isDoubtful = false
     for (;;) {
+      await this.#endOfTurn()
       const ack = await before(deadlineMs, this.#publisher.request(subject, body, lines))
       if (ack.outcome === 'stored') return ack
       // That no stream answers now says nothing about an earlier attempt.
@@ -57,6 +59,17 @@ export class CommandPublisher {
         // What is published now would wait in the client and be sent whenever the server is back.
       } while (!this.#nats.isConnected())
     }
+  }
+
+  /** After everything else that this turn of the event loop reads: commands that came together leave in one write. */
+  #endOfTurn(): Promise<void> {
+    this.#turn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#turn = undefined
+        resolve()
+      })
+    })
+    return this.#turn
   }
 }
 
