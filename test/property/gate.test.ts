@@ -4,7 +4,7 @@ import { textFromUnits } from '../../src/base/decimal.ts'
 import { parseOwnJson } from '../../src/base/json.ts'
 import { Gate } from '../../src/domain/gate.ts'
 import type { Command, NewOrder, Replace } from '../../src/schemas/command.ts'
-import type { Side, TimeInForce } from '../../src/schemas/enums.ts'
+import { ordTypes, stpModes, type Side, type TimeInForce } from '../../src/schemas/enums.ts'
 import type { ExecutionMessage } from '../../src/schemas/execution.ts'
 import {
   definitionOf,
@@ -21,6 +21,7 @@ import {
   isTightest,
   naiveChecks,
   naiveHoldOf,
+  naiveProtection,
   naiveWorstPosition,
   NaiveView,
   outcomesOf,
@@ -86,6 +87,7 @@ class Run {
   readonly #config: InstrumentsConfig
   readonly #instruments: ReadonlyMap<string, Instrument>
   readonly #limits = new Map<string, LimitSet>()
+  readonly #halted = new Set<string>()
   gate: Gate
   /** What the gate has been told, and what has happened at the venue. */
   readonly #seen: NaiveView
@@ -149,6 +151,7 @@ class Run {
     while (decided < decisions) {
       records = []
       if (this.#chance(0.05)) records.push(...this.#changeLimits())
+      if (this.#chance(this.#halted.size > 0 ? 0.3 : 0.015)) records.push(...this.#changeHalt())
       const batch = 1 + this.#below(this.#pick([1, 4, 10]))
       for (let n = 0; n < batch; n += 1) {
         this.#timeUs += this.#chance(0.03) ? this.#below(usPerDay / 4) : this.#below(2_000_000)
@@ -232,6 +235,28 @@ class Run {
     return [record, this.gate.changeLimits({ revision: this.#revision, key: 'default', limits: whole }, this.#timeUs)]
   }
 
+  #changeHalt(): RiskRecord[] {
+    const [first] = this.#halted
+    const isResumed = first !== undefined && this.#chance(0.7)
+    const drawn = this.#pick([
+      'all',
+      `account ${this.#pick(accounts)}`,
+      `symbol ${this.#pick([...this.#instruments.keys()])}`,
+    ])
+    const [scope, name] = (isResumed ? first : drawn).split(' ') as ['all' | 'account' | 'symbol', string?]
+    const [halted, cancel] = [!isResumed, this.#chance(0.3)]
+    this.#revision += 1
+    const target = name === undefined ? { scope } : { scope, name }
+    const records = this.gate.changeHalt({ ...target, revision: this.#revision, halted, cancel }, this.#timeUs)
+    if (halted) this.#halted.add(name === undefined ? scope : `${scope} ${name}`)
+    else this.#halted.delete(first ?? '')
+    const types = records.map(({ type }) => type)
+    if (String(types) !== (halted && cancel ? 'massCancel,halt' : 'halt'))
+      throw new Error(`a halt made ${String(types)}`)
+    this.#count(`${isResumed ? 'resume' : 'halt'} ${scope}${halted && cancel ? ' with cancel' : ''}`)
+    return records
+  }
+
   #expire(): RiskRecord[] {
     const nowUs = Math.max(this.#timeUs, this.gate.timeUs)
     const due = this.#seen
@@ -296,6 +321,7 @@ class Run {
     const change = {
       ...(this.#chance(0.6) ? { quantity: this.#quantity(instrument) } : {}),
       ...(this.#chance(0.6) ? { price: this.#price(instrument) } : {}),
+      ...(this.#chance(0.2) ? { stopPrice: this.#price(instrument) } : {}),
       ...(named?.record.timeInForce === 'GTD' && this.#chance(0.5) ? { expireAt: this.#expireAt() } : {}),
     }
     const some = Object.keys(change).length > 0 ? change : { quantity: this.#quantity(instrument) }
@@ -304,14 +330,20 @@ class Run {
 
   #newOrder(account: string, clOrdId: { clOrdId?: string }): NewOrder {
     const instrument = this.#pick([...this.#instruments.values()])
-    const isMarket = this.#chance(0.15)
+    const ordType = this.#chance(0.55) ? 'LIMIT' : this.#pick(ordTypes)
+    const hasPrice = ordType === 'LIMIT' || ordType === 'STOP_LIMIT'
     const timeInForce = this.#pick<TimeInForce>(['GTC', 'GTC', 'GTC', 'DAY', 'GTD', 'IOC', 'FOK'])
     return {
       ...{ kind: 'new', account, ...clOrdId, symbol: instrument.symbol },
       side: this.#pick<Side>(['BUY', 'SELL']),
-      ordType: isMarket ? 'MARKET' : 'LIMIT',
+      ordType,
       quantity: this.#quantity(instrument),
-      ...(isMarket ? {} : { price: this.#price(instrument) }),
+      ...(hasPrice ? { price: this.#price(instrument) } : {}),
+      ...(ordType === 'STOP' || ordType === 'STOP_LIMIT' ? { stopPrice: this.#price(instrument) } : {}),
+      ...(ordType === 'TRAILING_STOP' ? { trailingOffset: this.#offset(instrument) } : {}),
+      ...(hasPrice && this.#chance(0.2) ? { displayQuantity: this.#quantity(instrument) } : {}),
+      ...(this.#chance(0.2) ? { reduceOnly: this.#chance(0.8) } : {}),
+      ...(this.#chance(0.2) ? { stpMode: this.#pick(stpModes) } : {}),
       timeInForce,
       ...(timeInForce === 'GTD' ? { expireAt: this.#expireAt() } : {}),
     }
@@ -320,6 +352,10 @@ class Run {
   #quantity({ lot }: Instrument): string {
     const text = textFromUnits(1 + this.#below(this.#flavour.lotsMax * this.#pick([0.15, 0.5, 1])), lot)
     return this.#chance(0.01) ? `${text}${text.includes('.') ? '' : '.'}00000000001` : text
+  }
+
+  #offset({ tick }: Instrument): string {
+    return textFromUnits(1 + this.#below(2 * this.#flavour.bandTicks), tick)
   }
 
   #price({ tick }: Instrument): string {
@@ -355,18 +391,22 @@ class Run {
     if (!instrument) throw new Error(symbol)
     if (quantity.endsWith('00000000001')) return { reason: 'QUANTITY_OFF_LOT' }
     if (price?.endsWith('00000000001')) return { reason: 'PRICE_OFF_TICK' }
+    if (command.stopPrice?.endsWith('00000000001')) return { reason: 'PRICE_OFF_TICK' }
+    if (command.displayQuantity?.endsWith('00000000001')) return { reason: 'QUANTITY_OFF_LOT' }
     if (clOrdId !== undefined && this.#knows(account, clOrdId)) return { reason: 'DUPLICATE_CL_ORD_ID' }
     if (command.expireAt !== undefined && command.expireAt <= timeUs) return { reason: 'ORDER_EXPIRY_PAST' }
     const lots = this.#units(quantity, instrument.lot)
     const buy = side === 'BUY'
     let ticks = price === undefined ? undefined : this.#units(price, instrument.tick)
     if (ticks === undefined) {
-      const mark = this.#seen.marks.get(symbol) ?? instrument.referenceTicks
-      if (mark === undefined) return { reason: 'PRICE_NO_REFERENCE' }
-      const collared = BigInt(mark) * BigInt(10_000 + (buy ? 1 : -1) * instrument.collarBps)
-      const floor = collared / 10_000n
-      ticks = Number(buy || floor * 10_000n === collared ? floor : floor + 1n)
-      if (ticks > 9e15) ticks = 9e15
+      let center = command.stopPrice === undefined ? undefined : this.#units(command.stopPrice, instrument.tick)
+      if (center === undefined) {
+        const mark = this.#seen.marks.get(symbol) ?? instrument.referenceTicks
+        if (mark === undefined) return { reason: 'PRICE_NO_REFERENCE' }
+        const offset = command.trailingOffset === undefined ? 0 : this.#units(command.trailingOffset, instrument.tick)
+        center = Math.min(9e15, Math.max(1, buy ? mark + offset : mark - offset))
+      }
+      ticks = naiveProtection(buy, center, instrument.collarBps)
     }
     const value = BigInt(lots) * BigInt(ticks)
     return this.#expectRisk({ account, symbol, buy, lots, value, hold: { lots: BigInt(lots), value } })
@@ -381,15 +421,20 @@ class Run {
     if (origClOrdId === undefined && account !== undefined && account !== owner) return { reason: 'ORDER_NOT_OWNED' }
     if (command.kind === 'cancel') return { reason: undefined }
     const order = this.#seen.orders.get(named)
-    const { quantity, price, expireAt: expireUs, clOrdId } = command
+    const { quantity, price, stopPrice, expireAt: expireUs, clOrdId } = command
     if (order?.isOpen) {
-      if (price !== undefined && order.record.ordType === 'MARKET') return { reason: 'INVALID_FIELD' }
+      const { ordType } = order.record
+      const isStop = ordType === 'STOP' || ordType === 'STOP_LIMIT'
+      if (price !== undefined && ordType !== 'LIMIT' && ordType !== 'STOP_LIMIT') return { reason: 'INVALID_FIELD' }
+      if (stopPrice !== undefined && !isStop) return { reason: 'INVALID_FIELD' }
       if (expireUs !== undefined && order.record.timeInForce !== 'GTD') return { reason: 'INVALID_FIELD' }
       const { lot, tick } = this.#instrumentOf(order)
       if (quantity !== undefined && this.#units(quantity, lot) > 9e15) return { reason: 'QUANTITY_OUT_OF_RANGE' }
       if (quantity !== undefined && this.#units(quantity, lot) < 0) return { reason: 'QUANTITY_OFF_LOT' }
       if (price !== undefined && this.#units(price, tick) > 9e15) return { reason: 'PRICE_OUT_OF_RANGE' }
       if (price !== undefined && this.#units(price, tick) < 0) return { reason: 'PRICE_OFF_TICK' }
+      if (stopPrice !== undefined && this.#units(stopPrice, tick) > 9e15) return { reason: 'PRICE_OUT_OF_RANGE' }
+      if (stopPrice !== undefined && this.#units(stopPrice, tick) < 0) return { reason: 'PRICE_OFF_TICK' }
     }
     if (clOrdId !== undefined && this.#knows(owner, clOrdId)) return { reason: 'DUPLICATE_CL_ORD_ID' }
     if (!order?.isOpen) return { reason: 'ORDER_CLOSED' }
@@ -397,12 +442,13 @@ class Run {
     return this.#expectReplace(order, command)
   }
 
-  #expectReplace(order: NaiveOrder, { quantity, price }: Replace): Expected {
+  #expectReplace(order: NaiveOrder, { quantity, price, stopPrice }: Replace): Expected {
     const { lot, tick } = this.#instrumentOf(order)
     const replace = {
       cmdSeq: 0,
       quantityLots: quantity === undefined ? undefined : this.#units(quantity, lot),
       priceTicks: price === undefined ? undefined : this.#units(price, tick),
+      stopTicks: stopPrice === undefined ? undefined : this.#units(stopPrice, tick),
     }
     const pending = [...order.pending, replace]
     const before = naiveHoldOf(order)
@@ -421,7 +467,8 @@ class Run {
   }
 
   #expectRisk(demand: NaiveDemand): Expected {
-    const checks = naiveChecks(this.#seen, this.#instruments, this.#limits, demand)
+    const checks = naiveChecks(this.#seen, this.#instruments, this.#limits, this.#halted, demand)
+    if (checks === 'halted') return { reason: 'RISK_HALTED' }
     if (checks === 'blocked') return { reason: 'RISK_SYMBOL_BLOCKED' }
     const isReducing = !checks.some(({ rule }) => rule === 'RISK_MAX_POSITION')
     const broken = checks.find(({ actual, limit }) => actual > limit)
@@ -526,8 +573,14 @@ class Run {
           return rejected
         }
         this.#accepted.add(record.srcSeq)
-        const reports = simple(record.srcSeq, 'New', 'New', false)
         const order = this.#truth.order(record.srcSeq)
+        const reports = simple(record.srcSeq, 'New', 'New', false)
+        // A trailing stop starts where the venue's last trade is, and stands elsewhere when it triggers.
+        if (record.ordType === 'TRAILING_STOP') this.#moveStop(order, reports)
+        if (record.ordType === 'TRAILING_STOP' && this.#chance(0.5)) {
+          reports.push(...simple(record.srcSeq, 'Triggered', 'New', false))
+          this.#moveStop(order, reports)
+        }
         if (this.#chance(0.5)) reports.push(...this.#fill(order, reports))
         const isImmediate = record.timeInForce === 'IOC' || record.timeInForce === 'FOK'
         if (isImmediate && !reports.some(({ ends }) => ends))
@@ -540,7 +593,8 @@ class Run {
           : simple(record.target, 'CancelRejected', 'Filled', false)
       case 'massCancel':
         return this.#live([])
-          .filter(({ record: { account } }) => account === record.account)
+          .filter(({ record: { account } }) => account === (record.account ?? account))
+          .filter(({ record: { symbol } }) => symbol === (record.symbol ?? symbol))
           .flatMap(({ orderNumber }) => simple(orderNumber, 'Canceled', 'Canceled', true))
       case 'expire':
         return live(record.target) ? simple(record.target, 'Expired', 'Expired', true) : []
@@ -557,7 +611,8 @@ class Run {
         }
         const reports = simple(record.target, 'Replaced', 'New', false)
         if (this.#chance(0.4)) {
-          const { quantityLots = order.quantityLots, priceTicks: ticks = order.ticks } = record
+          const { quantityLots = order.quantityLots } = record
+          const ticks = outcomesOf(order, [record])[1]?.ticks ?? order.ticks
           reports.push(...this.#fill({ ...order, quantityLots, ticks }, reports))
         }
         return reports
@@ -575,6 +630,14 @@ class Run {
   }
 
   readonly #frees = new Map<number, { account: string; clOrdId: string | undefined }>()
+
+  /** Tells another stop price with the last report. */
+  #moveStop(order: NaiveOrder, reports: readonly Report[]): void {
+    const { middleTicks, bandTicks } = this.#flavour
+    const ticks = middleTicks - bandTicks + this.#below(2 * bandTicks)
+    const last = reports[reports.length - 1]
+    if (last) last.json['stopPrice'] = textFromUnits(ticks, this.#instrumentOf(order).tick)
+  }
 
   #fill(order: NaiveOrder, before: readonly Report[]): Report[] {
     const filled = before
@@ -598,7 +661,7 @@ class Run {
 
   #emit(cmdSeq: number, reports: readonly Report[]): void {
     const texts = reports.map(({ json }) =>
-      JSON.stringify({ execId: `${cmdSeq}-1`, ...json }).replace(/"(last\w+)":"([^"]*)"/g, '"$1":$2'),
+      JSON.stringify({ execId: `${cmdSeq}-1`, ...json }).replace(/"(last\w+|stopPrice)":"([^"]*)"/g, '"$1":$2'),
     )
     const at = texts.length > 1 && this.#chance(0.3) ? 1 + this.#below(texts.length - 1) : texts.length
     const parts = at < texts.length ? [texts.slice(0, at), texts.slice(at)] : [texts]
@@ -711,7 +774,7 @@ function play(seed: number, outcomes: Map<string, number>): number {
 const { SEED } = process.env
 const first = SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(SEED)
 
-void t.test(`P1.10 no burst passes a limit, however interleaved with fills: seeds from ${first}`, (t) => {
+void t.test(`P1.10 P2.01 P2.05 no burst passes a limit, however interleaved with fills: seeds from ${first}`, (t) => {
   const outcomes = new Map<string, number>()
   let decisions = 0
   for (let run = 0; run < (SEED === undefined ? runs : 1); run += 1) decisions += play(first + run, outcomes)
@@ -725,8 +788,10 @@ void t.test(`P1.10 no burst passes a limit, however interleaved with fills: seed
         'RISK_MAX_POSITION',
         'RISK_GROSS_EXPOSURE',
         'RISK_SYMBOL_BLOCKED',
+        'RISK_HALTED',
       ].flatMap((reason) => [`new ${reason}`, `replace ${reason}`]),
       ...['new RISK_MAX_OPEN_ORDERS', 'new passed', 'replace passed', 'cancel passed', 'expire', 'crash', 'reduces'],
+      ...['halt all', 'halt account with cancel', 'halt symbol with cancel', 'resume account', 'replace INVALID_FIELD'],
       ...['new DUPLICATE_CL_ORD_ID', 'replace DUPLICATE_CL_ORD_ID', 'new PRICE_NO_REFERENCE', 'new ORDER_EXPIRY_PAST'],
       ...['replace ORDER_CLOSED', 'cancel ORDER_UNKNOWN', 'cancel ORDER_NOT_OWNED', 'new SYSTEM_STORAGE'],
     ])

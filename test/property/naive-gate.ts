@@ -10,6 +10,7 @@ export interface NaiveReplace {
   readonly clOrdId?: string | undefined
   readonly quantityLots?: number | undefined
   readonly priceTicks?: number | undefined
+  readonly stopTicks?: number | undefined
   readonly expireUs?: number | undefined
 }
 
@@ -18,7 +19,9 @@ export interface NaiveOrder {
   readonly record: NewRecord
   quantityLots: number
   cumLots: number
+  /** The price it is held at. */
   ticks: number
+  readonly collarBps: number
   expireUs: number | undefined
   expiring: boolean
   isOpen: boolean
@@ -33,12 +36,30 @@ function unitsIn(value: number | string, unit: Unit): number {
   return Number(scaled / (BigInt(unit.mantissa) * 10n ** 20n))
 }
 
+/** The collar about a price, to whole ticks inward, within 1 … 9e15. */
+export function naiveProtection(buy: boolean, ticks: number, collarBps: number): number {
+  const collared = BigInt(ticks) * BigInt(10_000 + (buy ? 1 : -1) * collarBps)
+  const floor = collared / 10_000n
+  const inward = Number(buy || floor * 10_000n === collared ? floor : floor + 1n)
+  return Math.min(9e15, Math.max(1, inward))
+}
+
+/** The hold price that a replace asks for. */
+function askedTicks({ record, collarBps, ticks }: NaiveOrder, { priceTicks, stopTicks }: NaiveReplace): number {
+  if (record.ordType === 'STOP')
+    return stopTicks === undefined ? ticks : naiveProtection(record.side === 'BUY', stopTicks, collarBps)
+  return priceTicks ?? ticks
+}
+
 /** Every pair of quantity and price that the order may end up with, each pending replace being accepted or not. */
 export function outcomesOf(order: NaiveOrder, pending = order.pending): { lots: number; ticks: number }[] {
   return pending.reduce(
-    (outcomes, { quantityLots, priceTicks }) => [
+    (outcomes, replace) => [
       ...outcomes,
-      ...outcomes.map(({ lots, ticks }) => ({ lots: quantityLots ?? lots, ticks: priceTicks ?? ticks })),
+      ...outcomes.map(({ lots, ticks }) => ({
+        lots: replace.quantityLots ?? lots,
+        ticks: askedTicks({ ...order, ticks }, replace),
+      })),
     ],
     [{ lots: order.quantityLots, ticks: order.ticks }],
   )
@@ -93,6 +114,7 @@ export class NaiveView {
       quantityLots: record.quantityLots,
       cumLots: 0,
       ticks: record.priceTicks ?? record.protectionTicks ?? 0,
+      collarBps: this.#instruments.get(record.symbol)?.collarBps ?? 0,
       expireUs: record.expireUs,
       expiring: false,
       isOpen: true,
@@ -124,9 +146,13 @@ export class NaiveView {
       const replace = order.pending.find((pending) => pending.cmdSeq === cmdSeq)
       if (report.execType === 'Replaced' && replace) {
         order.quantityLots = replace.quantityLots ?? order.quantityLots
-        order.ticks = replace.priceTicks ?? order.ticks
+        order.ticks = askedTicks(order, replace)
         order.expireUs = replace.expireUs ?? order.expireUs
         order.pending = order.pending.filter((pending) => pending !== replace)
+      }
+      if (record.ordType === 'TRAILING_STOP' && report.stopPrice !== undefined) {
+        const { tick } = this.#instruments.get(record.symbol) ?? {}
+        if (tick) order.ticks = naiveProtection(record.side === 'BUY', unitsIn(report.stopPrice, tick), order.collarBps)
       }
       if (report.execType === 'Trade') {
         const instrument = this.#instruments.get(record.symbol)
@@ -208,14 +234,16 @@ export function attoOf(value: number | string): bigint {
 
 /**
  * The rules as the contract says them: every check that applies, in their order.
- * @returns `blocked`, or the checks; the first with actual > limit is the one that breaks
+ * @param halted what is halted: `all`, `account a` or `symbol S`
+ * @returns `halted`, `blocked`, or the checks; the first with actual > limit is the one that breaks
  */
 export function naiveChecks(
   view: NaiveView,
   instruments: ReadonlyMap<string, Instrument>,
   limits: ReadonlyMap<string, LimitSet>,
+  halted: ReadonlySet<string>,
   demand: NaiveDemand,
-): 'blocked' | NaiveCheck[] {
+): 'halted' | 'blocked' | NaiveCheck[] {
   const { account, symbol, buy, hold } = demand
   const instrument = instruments.get(symbol)
   if (!instrument) throw new Error(symbol)
@@ -229,6 +257,7 @@ export function naiveChecks(
   side.value += hold.value
   const { position } = exposure
   const reduces = buy ? position < 0n && side.lots <= -position : position > 0n && side.lots <= position
+  if (!reduces && ['all', `account ${account}`, `symbol ${symbol}`].some((one) => halted.has(one))) return 'halted'
   if (!reduces && sets.some(({ blocked }) => blocked)) return 'blocked'
   const symbols = [...instruments.keys()]
   const open = symbols.reduce((total, other) => total + view.exposure(account, other).open, 0)
