@@ -25,7 +25,7 @@ export const settingsSchema = {
     BATCH_MAX: whole('messages in a batch at most', 10, 1, 1_000),
     BATCH_WAIT_MS: whole('time a batch stays open after its first message', 10, 0, 60_000),
     WORKERS: whole('gateway processes that share the port of the door', 1, 1, 64),
-    CONNECTION_POOL_SIZE: whole('keep-alive connections, and Redis connections, that a process keeps', 50, 1, 10_000),
+    CONNECTION_POOL_SIZE: whole('keep-alive connections, and Redis connections, that a process keeps', 50, 3, 10_000),
     ASYNC_MODE: flag('answer 202 with PENDING_NEW right after the publish ack, without waiting for the report', false),
     ORDER_WAIT_MS: whole('how long a request waits for its stored report before it answers 202', 5_000, 1, 60_000),
     HTTP_IN_FLIGHT_MAX: whole('commands that may wait for their reports at once; beyond it 429', 10_000, 1, 1e6),
