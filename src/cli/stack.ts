@@ -16,7 +16,7 @@ import { supervise, type Supervised } from '../local/supervisor.ts'
 import { connectNats } from '../runtime/nats.ts'
 import { ensureStreams } from '../runtime/streams.ts'
 import type { Settings } from '../schemas/settings.ts'
-import { type WorkerName, workerSpecs } from '../subjects/contract.ts'
+import { stackSpecs, type WorkerName } from '../subjects/contract.ts'
 import { readInstruments, readLimits } from './config-folder.ts'
 
 export const layouts = ['compact', 'separate'] as const
@@ -25,7 +25,7 @@ export type Layout = (typeof layouts)[number]
 /** Which workers share a process. */
 const workersOf: Readonly<Record<Layout, readonly (readonly WorkerName[])[]>> = {
   compact: [['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'], ['gateway']],
-  separate: workerSpecs.map(({ name }) => [name]),
+  separate: stackSpecs.map(({ name }) => [name]),
 }
 
 /** A process of workers. */
@@ -187,7 +187,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 async function choosePorts(options: StackOptions): Promise<Readonly<Record<WorkerName, number>>> {
   const ports = {} as Record<WorkerName, number>
-  for (const { name, httpPort } of workerSpecs) ports[name] = await choosePort(options, httpPort)
+  for (const { name, httpPort } of stackSpecs) ports[name] = await choosePort(options, httpPort)
   return ports
 }
 

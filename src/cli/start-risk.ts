@@ -1,7 +1,7 @@
 import { rfc3339FromUs, systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Gate } from '../domain/gate.ts'
-import { checkResultOf } from '../domain/risk-check.ts'
+import { checkResultOf, storageFull } from '../domain/risk-check.ts'
 import { takeJsonBodies } from '../http/bodies.ts'
 import { addCheckRoute, CheckCounts } from '../http/check-routes.ts'
 import { DoorError } from '../http/gateway-answers.ts'
@@ -46,10 +46,7 @@ export function createRiskService(
     onProblem: (error) => log.warn({ problem: messageOf(error) }, 'risk metrics could not be computed, trying again'),
   })
   const check = (command: NewOrder) => {
-    if (isStorageFull()) {
-      const text = 'the streams are nearly full; only cancels are taken'
-      return checkResultOf({ reason: 'SYSTEM_STORAGE', text, check: undefined, fastPath: false }, false)
-    }
+    if (isStorageFull()) return storageFull
     return checkResultOf(gate.evaluate(command), settings.FAST_PATH_ENABLED)
   }
   const stats = ({ phase }: LoopState) => ({

@@ -59,6 +59,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
 /** Loads only what the worker needs: a door has no books and the chain has no door. */
 async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
   if (name === 'gateway') return (await import('./start-gateway.ts')).startGateway(shared)
+  if (name === 'risk-check') return (await import('./start-risk-check.ts')).startRiskCheck(shared)
   const chain = await import('./start-chain.ts')
   switch (name) {
     case 'risk-gate':

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts'
 import type { NewOrder } from '../schemas/command.ts'
 import type { NewRecord, RuleCheck } from '../schemas/risk.ts'
-import type { Market } from './exposure.ts'
+import { type AccountExposure, Exposure, type Market } from './exposure.ts'
 import type { GateState } from './gate-state.ts'
 import { add, multiply } from './money.ts'
 import { duplicateName } from './named-orders.ts'
@@ -20,6 +20,7 @@ export interface AdmittedOrder {
 /**
  * All checks of a new order after its symbol's, in the order in which they are reported.
  * @param dayEndUs end of the day for DAY orders in µs after midnight UTC
+ * @param portfolio judges the order by it instead of what the gate knows of the account
  */
 export function admit(
   state: GateState,
@@ -27,6 +28,7 @@ export function admit(
   command: NewOrder,
   timeUs: number,
   dayEndUs: number,
+  portfolio?: AccountExposure,
 ): AdmittedOrder | Refusal {
   const { account, clOrdId, expireAt } = command
   assert(account !== undefined, 'a new order has an account')
@@ -40,7 +42,9 @@ export function admit(
   const terms = protectedTerms(command, counted, market)
   if (isRefusal(terms)) return terms
   const value = multiply(terms.quantityLots, holdTicksOf(terms))
-  const exposure = state.exposureIn(market, account)
+  const exposure = portfolio
+    ? (portfolio.bySymbol.get(command.symbol) ?? new Exposure(portfolio, market))
+    : state.exposureIn(market, account)
   const buy = command.side === 'BUY'
   const check = checkRisk(state, {
     exposure,

@@ -55,6 +55,14 @@ export interface Evaluation {
   readonly fastPath: boolean
 }
 
+/** What somebody else knows of an account. */
+export interface OutsidePortfolio {
+  readonly account: AccountExposure
+  /** Of the order's symbol; undefined when the configuration does not know it. */
+  readonly market: Market | undefined
+  readonly timeUs: number
+}
+
 const fastPathNotional = 100
 const fastPathReasons: ReadonlySet<RejectReason> = new Set<RejectReason>([
   'RISK_HALTED',
@@ -197,9 +205,12 @@ export class Gate {
     return taken
   }
 
-  /** Says what would become of a new order now; nothing is held. */
-  evaluate(command: NewOrder): Evaluation {
-    const admitted = this.#admit(command, this.#state.timeUs)
+  /**
+   * Says what would become of a new order now; nothing is held.
+   * @param outside judges it by this portfolio instead of what the gate knows
+   */
+  evaluate(command: NewOrder, outside?: OutsidePortfolio): Evaluation {
+    const admitted = this.#admit(command, outside?.timeUs ?? this.#state.timeUs, outside)
     if (isRefusal(admitted)) {
       const { reason, text, check } = admitted
       return { reason, text, check, fastPath: fastPathReasons.has(reason) }
@@ -271,11 +282,11 @@ export class Gate {
     return record
   }
 
-  #admit(command: NewOrder, timeUs: number): AdmittedOrder | Refusal {
+  #admit(command: NewOrder, timeUs: number, outside?: OutsidePortfolio): AdmittedOrder | Refusal {
     const { symbol } = command
-    const market = this.#marketOf(symbol)
+    const market = outside ? outside.market : this.#marketOf(symbol)
     if (!market) return { reason: 'SYMBOL_UNKNOWN', text: `symbol ${symbol} is not configured` }
-    return admit(this.#state, market, command, timeUs, this.#dayEndUs)
+    return admit(this.#state, market, command, timeUs, this.#dayEndUs, outside?.account)
   }
 
   #decideCancel(base: RecordBase, command: Cancel): RiskRecord {

@@ -14,6 +14,14 @@ const mediumUse = 0.5
 const highUse = 0.8
 const none: readonly string[] = []
 
+/** The answer while a stream of the chain is nearly full. */
+export const storageFull: CheckResult = {
+  reason: 'SYSTEM_STORAGE',
+  level: 'HIGH',
+  warnings: ['the streams are nearly full; only cancels are taken'],
+  fastPath: false,
+}
+
 /** How much of a limit is used; a limit of 0 is used up. */
 function useOf({ limit, actual }: RuleCheck): number {
   const amount = Number(limit)

@@ -28,6 +28,7 @@ const schemas = {
   RiskPortfolio: risk.riskPortfolioSchema,
   RiskAlerts: risk.riskAlertsSchema,
   RiskStats: risk.riskStatsSchema,
+  CheckStats: risk.checkStatsSchema,
 } as const
 type SchemaName = keyof typeof schemas
 
@@ -113,6 +114,10 @@ const own: Readonly<Record<string, Operations>> = {
     },
     'GET /risk/alerts': { summary: 'limits that are nearly used up', answers: { 200: ['RiskAlerts'] } },
     'GET /stats': { summary: 'counts since the start', answers: { 200: ['RiskStats'] } },
+  },
+  'risk-check': {
+    'POST /check': { summary: 'what would become of an order', body: 'NewOrder', answers: { 200: ['Check'] } },
+    'GET /stats': { summary: 'counts since the start', answers: { 200: ['CheckStats'] } },
   },
   'pnl-updater': {
     'GET /positions': {

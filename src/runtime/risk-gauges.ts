@@ -12,6 +12,13 @@ const figures: readonly (readonly [name: string, help: string, figure: keyof Ris
   ['var_99', 'The same, 99 %', 'var99'],
 ]
 
+/** Answers of `/check`. */
+export interface CheckCounted {
+  readonly approved: number
+  /** By reason. */
+  readonly refused: ReadonlyMap<string, number>
+}
+
 /**
  * Gauges of what the accounts risk: `risk_…` over all of them, `risk_account_…` of the largest.
  * @param read.snapshot the latest figures; undefined before the first
@@ -23,7 +30,7 @@ export function addRiskGauges(
       | { readonly total: RiskFigures; readonly accounts: readonly (RiskFigures & { readonly account: string })[] }
       | undefined
     alerts: Readonly<Record<AlertLevel, number>>
-    checks: { readonly approved: number; readonly refused: ReadonlyMap<string, number> }
+    checks: CheckCounted
   },
 ): void {
   const registers = [registry]
@@ -63,15 +70,20 @@ export function addRiskGauges(
       this.set({ level: 'critical' }, read.alerts.critical)
     },
   })
+  addCheckCounter(registry, read.checks)
+}
+
+/** Counts of `/check`. */
+export function addCheckCounter(registry: Registry, checks: CheckCounted): void {
   new Counter({
     name: 'risk_checks_total',
     help: 'Answers of /check, by reason of refusal; none: approved',
     labelNames: ['reason'],
-    registers,
+    registers: [registry],
     collect() {
       this.reset()
-      this.inc({ reason: 'none' }, read.checks.approved)
-      for (const [reason, count] of read.checks.refused) this.inc({ reason }, count)
+      this.inc({ reason: 'none' }, checks.approved)
+      for (const [reason, count] of checks.refused) this.inc({ reason }, count)
     },
   })
 }

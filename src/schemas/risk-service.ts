@@ -1,7 +1,6 @@
 import type { JSONSchema } from 'json-schema-to-ts'
 import { accountPattern, symbolPattern } from './command.ts'
 import { rejectReasons } from './reject-reasons.ts'
-import type { TypeOf } from './type-of.ts'
 
 const count = { type: 'integer', minimum: 0 } as const
 const text = { type: 'string' } as const
@@ -139,21 +138,23 @@ export const riskAlertEventSchema = {
   required: ['event', ...alertNames],
 } as const satisfies JSONSchema
 
+const checkCounts = {
+  type: 'object',
+  properties: {
+    approved: count,
+    refused: { type: 'object', description: 'by reason', additionalProperties: count },
+    fast_path: count,
+  },
+  required: ['approved', 'refused', 'fast_path'],
+} as const
+
 /** Answer of `GET /stats` at the gate. */
 export const riskStatsSchema = {
   type: 'object',
   properties: {
     uptime_seconds: count,
     phase: { enum: ['waiting', 'recovering', 'active', 'stopped'] },
-    checks: {
-      type: 'object',
-      properties: {
-        approved: count,
-        refused: { type: 'object', description: 'by reason', additionalProperties: count },
-        fast_path: count,
-      },
-      required: ['approved', 'refused', 'fast_path'],
-    },
+    checks: checkCounts,
     accounts: count,
     open_orders: count,
     cmd_seq: count,
@@ -185,7 +186,21 @@ export const riskStatsSchema = {
   ],
 } as const satisfies JSONSchema
 
-export type CheckAnswer = TypeOf<typeof checkAnswerSchema>
+/** Answer of `GET /stats` at a stateless check. */
+export const checkStatsSchema = {
+  type: 'object',
+  properties: {
+    uptime_seconds: count,
+    checks: checkCounts,
+    cached: {
+      type: 'object',
+      description: 'entries that are kept',
+      properties: { limits: count, positions: count, marks: count },
+      required: ['limits', 'positions', 'marks'],
+    },
+  },
+  required: ['uptime_seconds', 'checks', 'cached'],
+} as const satisfies JSONSchema
 
 /** Figures of an account, or of all, as numbers in quote currency; undefined where there is none. */
 export interface RiskFigures {

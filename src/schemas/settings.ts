@@ -39,6 +39,13 @@ export const settingsSchema = {
       pattern: '^\\d+(\\.\\d{1,8})?$',
     },
     CACHE_ENABLED: flag('project positions and orders into Redis', true),
+    CACHE_TTL: whole('how long a stateless /check keeps limits, in s; positions are kept for 1 s', 60, 1, 86_400),
+    RISK_TIMEOUT_MS: whole('how long a stateless /check waits for Redis or NATS', 5, 1, 60_000),
+    RISK_FAIL_MODE: {
+      enum: ['closed', 'open'],
+      description: 'what a stateless /check says when it does not know a position or a limit: closed no, open yes',
+      default: 'closed',
+    },
     PRECOMPUTE_METRICS: flag('compute exposure, drawdown and VaR of all accounts every 30 s', true),
     FAST_PATH_ENABLED: flag('let /check answer without the portfolio: refused by size, or worth less than 100', true),
     LAG_DEGRADED_MS: whole('age of the oldest unanswered message from which a worker is degraded', 2_000, 1),

@@ -103,7 +103,7 @@ export const bucketSpecs: readonly BucketSpec[] = [
   { name: 'LEASES', history: 1, maxBytes: 1 * kib * kib, about: 'which process of a worker is active' },
 ]
 
-export type WorkerName = 'risk-gate' | 'oms-matcher' | 'pnl-updater' | 'tape' | 'gateway'
+export type WorkerName = 'risk-gate' | 'oms-matcher' | 'pnl-updater' | 'tape' | 'gateway' | 'risk-check'
 
 export interface WorkerSpec {
   readonly name: WorkerName
@@ -117,6 +117,8 @@ export interface WorkerSpec {
   /** Under which subject its last output is; unset: the last message of `output`. */
   readonly positionSubject?: string
   readonly httpPort: number
+  /** Not part of a stack: started by who wants one, or many. */
+  readonly isExtra?: true
   readonly about: string
 }
 
@@ -165,7 +167,18 @@ export const workerSpecs: readonly WorkerSpec[] = [
     httpPort: 8104,
     about: 'own trades as ticks of venue T2026',
   },
+  {
+    name: 'risk-check',
+    alsoReads: ['TICKS'],
+    writes: [],
+    httpPort: 8105,
+    isExtra: true,
+    about: 'answers /check from Redis and KV LIMITS; as many as one likes',
+  },
 ]
+
+/** The workers that `up` starts. */
+export const stackSpecs: readonly WorkerSpec[] = workerSpecs.filter(({ isExtra }) => !isExtra)
 
 export function streamSpec(name: StreamName): StreamSpec {
   const spec = streamSpecs.find((candidate) => candidate.name === name)
@@ -229,6 +242,7 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
       ...(isGate
         ? ['risk.alert.*', '$KV.LIMITS.>', '$JS.API.STREAM.MSG.GET.KV_LIMITS', ...consumerSubjects('KV_LIMITS', '>')]
         : []),
+      ...(name === 'risk-check' ? ['$JS.API.STREAM.MSG.GET.KV_LIMITS', ...consumerSubjects('KV_LIMITS', '>')] : []),
       ...(name === 'gateway' ? ['query.>'] : []),
     ],
     subscribe: ['_INBOX.>', ...(name === 'oms-matcher' ? ['query.>'] : [])],

@@ -73,6 +73,24 @@ void t.test('P1.06 each worker does its work with the permissions of its user, a
     t.same(server.violations(), [], 'the server has refused nothing that a worker does')
   })
 
+  await t.test('P2.03 a stateless check reads limits and prices', async (t) => {
+    const replica = await startTestWorkers(t, server.url('risk-check'), {
+      workers: ['risk-check'],
+      env: { REDIS_URL: 'redis://127.0.0.1:1', RISK_FAIL_MODE: 'open', RISK_TIMEOUT_MS: '1000' },
+    })
+    const check = () => asker(replica.ports['risk-check'])('POST', '/check', limitOrder('blocked', 'buy', '1', '45000'))
+    t.match((await check()).json, { reason: 'RISK_SYMBOL_BLOCKED', warnings: [String, /^positions of blocked/] })
+    const limits = await admin.kvm.open('LIMITS')
+    await limits.delete('account.blocked')
+    const passed = await until('the limits', async () => {
+      const { json } = await check()
+      return json['approved'] === true && json
+    })
+    t.match(passed, { warnings: [/^positions of blocked/, /^open orders/] }, 'limits and the last price were found')
+    await replica.stop()
+    t.same(server.violations(), [])
+  })
+
   await t.test('what is not its own the server refuses', async (t) => {
     const foreign: readonly (readonly [UserName, readonly string[]])[] = [
       [
@@ -80,6 +98,10 @@ void t.test('P1.06 each worker does its work with the permissions of its user, a
         ['risk.decisions', 'w.executions.BTCUSDT', 'w.positions.a.BTCUSDT', 'executions.BTCUSDT', '$KV.LIMITS.default'],
       ],
       ['risk-gate', ['orders.new', 'w.executions.BTCUSDT', '$KV.LEASES.tape', 'dlq.tape.EXECUTIONS.1']],
+      [
+        'risk-check',
+        ['orders.new', 'risk.decisions', '$KV.LIMITS.default', 'market.tick.T2026.BTCUSDT', 'risk.alert.a'],
+      ],
       ['oms-matcher', ['orders.new', 'risk.decisions', 'w.positions.a', '$KV.LIMITS.default', '_INBOX.x']],
       ['pnl-updater', ['w.executions.BTCUSDT', 'market.tick.T2026.BTCUSDT', '$JS.API.STREAM.DELETE.POSITIONS']],
       [

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { localUrl } from '../../src/cli/stack.ts'
 import { isRunning, processId } from '../../src/local/process.ts'
 import { startValkey } from '../../src/local/start-valkey.ts'
-import { workerSpecs } from '../../src/subjects/contract.ts'
+import { stackSpecs } from '../../src/subjects/contract.ts'
 import {
   type CliRun,
   documentsOf,
@@ -109,7 +109,7 @@ void t.test('P1.16 doors on another address: up waits for them there and says so
 
 void t.test('P1.04 a port in use: the error names who holds it', async (t) => {
   // The first that `up` looks at: with it held, no other port matters.
-  const port = workerSpecs[0]?.httpPort
+  const port = stackSpecs[0]?.httpPort
   const holder = createServer()
   const isForeign = await new Promise<boolean>((resolve, reject) => {
     holder.once('error', (error: NodeJS.ErrnoException) =>
@@ -193,7 +193,7 @@ void t.test('P1.04 with NATS_URL and REDIS_URL set no server is started', async 
   const run = startCli(t, ['up', '--data-dir', dataDir, '--free-ports', '--json'], given)
   const ready = (await firstDocument(run)) as unknown as Ready
   t.match(ready.urls, { nats: nats.url, redis: redis.url })
-  t.same(ready.processes.map(({ name }) => name).sort(), workerSpecs.map(({ name }) => name).sort())
+  t.same(ready.processes.map(({ name }) => name).sort(), stackSpecs.map(({ name }) => name).sort())
   t.same(processesOn(dataDir, run.pid), [], 'a server would work in the data folder')
   t.match(await post(ready.urls.gateway), { status: 200, body: { status: 'NEW' } })
 

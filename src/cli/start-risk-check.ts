@@ -1,0 +1,89 @@
+import { systemClock } from '../base/clock.ts'
+import { PipelineError } from '../base/errors.ts'
+import { Gate } from '../domain/gate.ts'
+import { storageFull } from '../domain/risk-check.ts'
+import { takeJsonBodies } from '../http/bodies.ts'
+import { addCheckRoute, CheckCounts } from '../http/check-routes.ts'
+import { createWorkerHttp } from '../http/health-routes.ts'
+import { dayTimeUs } from '../runtime/config.ts'
+import { HealthMonitor } from '../runtime/health.ts'
+import { createWorkerMetrics } from '../runtime/metrics.ts'
+import { PositionCache } from '../runtime/position-cache.ts'
+import { addCheckCounter } from '../runtime/risk-gauges.ts'
+import { workerSpec } from '../subjects/contract.ts'
+import { StatelessCheck } from '../workers/risk-check.ts'
+import { listen, type Running, servedOf, type Shared } from './shared.ts'
+
+const positionTtlMs = 1_000
+
+/**
+ * Starts a `/check` that needs neither lease nor log: as many of them as one likes.
+ * @throws PipelineError CONFIG_INVALID without a Redis to read positions from
+ */
+export async function startRiskCheck(shared: Shared): Promise<Running> {
+  const { nats, settings, log, monitor, options, instruments } = shared
+  if (settings.REDIS_URL === '')
+    throw new PipelineError('CONFIG_INVALID', 'risk-check reads positions from Redis: set REDIS_URL')
+  const startedMs = Date.now()
+  const counts = new CheckCounts()
+  const positions = new PositionCache(settings.REDIS_URL, {
+    ttlMs: positionTtlMs,
+    timeoutMs: settings.RISK_TIMEOUT_MS,
+    log,
+  })
+  const stateless = await StatelessCheck.start({
+    nats,
+    positions,
+    rules: new Gate({ instruments, dayEndUs: dayTimeUs(settings.DAY_END_UTC) }),
+    instruments,
+    settings,
+    nowUs: () => systemClock.nowMs() * 1_000,
+    onFatal: options.onFatal,
+  })
+  const health = new HealthMonitor({
+    spec: workerSpec('risk-check'),
+    instance: options.instance,
+    nats,
+    monitor,
+    settings,
+    log,
+    redis: positions,
+    connections: () => connections(),
+  })
+  const metrics = createWorkerMetrics('risk-check', { lag: () => health.lag(), monitor })
+  addCheckCounter(metrics.registry, counts)
+  const http = createWorkerHttp('risk-check', servedOf(health, metrics), () => nats.isConnected(), log)
+  const connections = shared.connections.watch(http)
+  takeJsonBodies(http)
+  addCheckRoute(
+    http,
+    async (command) => {
+      const beganMs = performance.now()
+      const result =
+        (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT
+          ? storageFull
+          : await stateless.check(command)
+      health.latencies.add(performance.now() - beganMs)
+      return result
+    },
+    counts,
+  )
+  http.get('/stats', () => ({
+    uptime_seconds: Math.floor((Date.now() - startedMs) / 1_000),
+    checks: counts.body(),
+    cached: stateless.cached,
+  }))
+  const stop = async () => {
+    health.stop()
+    await http.close()
+    await stateless.stop()
+    positions.close()
+  }
+  try {
+    await listen(http, 'risk-check', shared)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { name: 'risk-check', stop }
+}
