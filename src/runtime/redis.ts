@@ -17,13 +17,13 @@ end`
 /**
  * Keeps orders unless the stored record is newer; the same record again puts right what was evicted beside it.
  * KEYS order:{id}, account:{account}:orders, … of each; ARGV[1] seconds an ended order is kept, then for each: order id,
- * asOf, '1' while the order is open, number of arguments that follow for it: field, value, …
+ * asOf, '1' while the order is open, a JSON array of its fields and values, all text.
  * Returns order id and problem, … of those that could not be kept; one that cannot holds no other up.
  */
 const setOrdersIfNewer = `
 local at, failed = 2, {}
 for i = 1, #KEYS, 2 do
-  local id, new, open, count = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1', tonumber(ARGV[at + 3])
+  local id, new, open = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
   local old = redis.pcall('HGET', KEYS[i], 'asOf')
   local problem = type(old) == 'table' and old.err
   old = not problem and tonumber(old or -1) or -1
@@ -31,7 +31,7 @@ for i = 1, #KEYS, 2 do
     local done = redis.pcall(open and 'SADD' or 'SREM', KEYS[i + 1], id)
     problem = type(done) == 'table' and done.err
     if not problem and old ~= new then
-      done = redis.pcall('HSET', KEYS[i], unpack(ARGV, at + 4, at + 3 + count))
+      done = redis.pcall('HSET', KEYS[i], unpack(cjson.decode(ARGV[at + 3])))
       problem = type(done) == 'table' and done.err
       if not problem and not open then redis.call('EXPIRE', KEYS[i], ARGV[1]) end
     end
@@ -40,7 +40,7 @@ for i = 1, #KEYS, 2 do
     failed[#failed + 1] = id
     failed[#failed + 1] = problem
   end
-  at = at + 4 + count
+  at = at + 4
 end
 return failed`
 
@@ -252,11 +252,18 @@ export class RedisProjection {
     for (const { hash, isOpen } of orders) {
       const { orderId, account = '', asOf } = hash
       keys.push(`order:${orderId}`, `account:${account}:orders`)
-      const fields = Object.entries(hash).flat() as (string | number)[]
-      args.push(orderId, asOf, isOpen ? 1 : 0, fields.length, ...fields)
+      args.push(orderId, asOf, isOpen ? 1 : 0, packed(hash))
     }
     return this.#client.setOrdersIfNewer(keys.length, ...keys, ...args)
   }
+}
+
+/** Fields and values in one argument: the client spends on each argument as much as on this text. */
+function packed(hash: OrderHash): string {
+  const fields: string[] = []
+  for (const [name, value] of Object.entries(hash) as [string, string | number][])
+    fields.push(name, String(value).toWellFormed())
+  return JSON.stringify(fields)
 }
 
 /** Removes the first entries of a map. @returns their values, `count` at most */

@@ -5,7 +5,7 @@ import { readStream } from '../../src/runtime/reader.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { createLog } from '../../src/runtime/log.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
-import { RedisProjection } from '../../src/runtime/redis.ts'
+import { type OrderHash, RedisProjection } from '../../src/runtime/redis.ts'
 import { freePort } from '../../src/local/ports.ts'
 import { startTestValkey, untilHealth } from '../support/health.ts'
 import { settled } from '../support/processes.ts'
@@ -261,6 +261,15 @@ void t.test('P1.12 the projection alone', async (t) => {
     await redis.del('order:o-1')
     await until('all to be well', () => projection.problem === undefined)
     t.equal(await redis.hget('order:o-1', 'status'), 'FILLED')
+  })
+
+  await t.test('P1.12 texts of clients come through as they are', async (t) => {
+    const clOrdId = 'ü"\\\u001f\u0000😀'
+    projection.setOrder({ ...order(7, 1), clOrdId } as OrderHash, false)
+    projection.setOrder({ ...order(8, 1), clOrdId: 'half \ud83d' } as OrderHash, false)
+    await until('the order', () => redis.exists('order:o-8').then(Boolean))
+    t.equal(await redis.hget('order:o-7', 'clOrdId'), clOrdId)
+    t.equal(await redis.hget('order:o-8', 'clOrdId'), 'half \ufffd')
   })
 
   await t.test('P1.12 the set of an account is made again by the records that are there already', async (t) => {
