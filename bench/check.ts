@@ -42,7 +42,9 @@ export async function checkBench(
       }
       const load = connections === 1 ? '1 connection' : `${connections} connections`
       const ratioToPeer = ratioOf(checks, lives, 'requestsPerSecond')
-      rows.push(rowOf({ scenario: 'check', layout, load, ratioToPeer }, unit, checks))
+      rows.push(
+        rowOf({ scenario: 'check', layout, load, ratioToPeer, note: 'the peer is GET /health/live' }, unit, checks),
+      )
     }
     await stack.stop()
   }

@@ -39,6 +39,8 @@ export interface LoadOutcome {
   readonly lateMs: Percentiles
   /** User and system time of the generator for one command, reading the answers included. */
   readonly generatorCpuUs: number
+  /** Commands on their way at most: sent and not finished. */
+  readonly backlogMax: number
   readonly seconds: number
 }
 
@@ -98,6 +100,7 @@ class Ledger {
   refused = 0
   answered = 0
   finished = 0
+  backlogMax = 0
 
   constructor(count: number, firstSeq: number) {
     this.firstSeq = firstSeq
@@ -173,6 +176,7 @@ class LoadGenerator {
       if (end <= from) return
       ledger.sentMs.fill(performance.now(), from, end)
       ledger.sent = end
+      ledger.backlogMax = Math.max(ledger.backlogMax, end - ledger.finished - ledger.refused)
       this.#wire.write(bytes.subarray(starts[from], starts[end]))
     }
     const room = () => ledger.acked + unackedMax
@@ -274,7 +278,7 @@ function outcomeOf(ledger: Ledger, firstMs: number, generatorCpuUs: number): Loa
     record(ledger.positionMs, position)
   }
   const seconds = (lastMs - firstMs) / 1_000
-  const { sent, refused, answered, finished } = ledger
+  const { sent, refused, answered, finished, backlogMax } = ledger
   return {
     sent,
     refused,
@@ -286,6 +290,7 @@ function outcomeOf(ledger: Ledger, firstMs: number, generatorCpuUs: number): Loa
     positionMs: position.percentilesMs(),
     lateMs: late.percentilesMs(),
     generatorCpuUs,
+    backlogMax,
     seconds,
   }
 }

@@ -7,7 +7,7 @@ import { Matcher } from '../src/domain/matcher.ts'
 import type { CancelRecord, NewRecord } from '../src/schemas/risk.ts'
 
 const symbol = 'BTCUSD'
-const definition = {
+export const definition = {
   symbol,
   tick: '0.01',
   lot: '0.00000001',
@@ -29,15 +29,15 @@ export interface MatcherBenchRow {
   readonly ratioToPeer?: number
 }
 
-type Command = NewRecord | CancelRecord
+export type Command = NewRecord | CancelRecord
 type LimitOptions = Parameters<OrderBook['limit']>[0]
 type MarketOptions = Parameters<OrderBook['market']>[0]
-type PeerCall =
+export type PeerCall =
   | { readonly call: 'cancel'; readonly orderId: string }
   | { readonly call: 'limit'; readonly options: LimitOptions }
   | { readonly call: 'market'; readonly options: MarketOptions }
 
-interface Workload {
+export interface Workload {
   /** Applied before the clock starts. */
   readonly opening: readonly Command[]
   readonly commands: readonly Command[]
@@ -120,7 +120,7 @@ function workloadOf(commandCount: number, restingOrders: number, movingOrders: n
   return { opening, commands }
 }
 
-function peerCallOf(record: Command): PeerCall {
+export function peerCallOf(record: Command): PeerCall {
   if (record.type === 'cancel') return { call: 'cancel', orderId: String(record.target) }
   const side = record.side === 'BUY' ? PeerSide.BUY : PeerSide.SELL
   const size = record.quantityLots
@@ -132,12 +132,12 @@ setFlagsFromString('--expose-gc')
 /** Run before the clock starts, so that nobody pays for the garbage of the opening or of the other's round. */
 const collectGarbage = runInNewContext('gc') as () => void
 
-interface Run {
+export interface Run {
   readonly commandsPerSecond: number
   readonly tradedLots: number
 }
 
-function runMatcher({ opening, commands }: Workload): Run {
+export function runMatcher({ opening, commands }: Workload): Run {
   const matcher = new Matcher()
   matcher.define(definition)
   for (const record of opening) matcher.apply(record)
@@ -149,7 +149,7 @@ function runMatcher({ opening, commands }: Workload): Run {
   return { commandsPerSecond: perSecond(commands.length, started), tradedLots }
 }
 
-function runPeer(opening: readonly PeerCall[], calls: readonly PeerCall[]): Run {
+export function runPeer(opening: readonly PeerCall[], calls: readonly PeerCall[]): Run {
   const book = new OrderBook()
   let tradedLots = 0
   const run = (call: PeerCall) => {

@@ -3,7 +3,7 @@ import type { Layout } from '../src/cli/stack.ts'
 import { startGenerator } from './generator.ts'
 import type { LoadOutcome, LoadSpec } from './load-generator.ts'
 import { type Usage, watchProcesses } from './processes.ts'
-import { figuresByName, percentileFigures, ratioOf, type Round, type Row, rowOf } from './rows.ts'
+import { figuresByName, percentileFigures, ratioByRound, ratioOf, type Round, type Row, rowOf } from './rows.ts'
 import type { Session } from './session.ts'
 import { startBareChain, startPipeline, type System } from './systems.ts'
 
@@ -21,9 +21,9 @@ export interface ChainOptions {
 }
 
 /** Sent before anything is measured, at full speed: what is compiled and cached then is so in a stack that runs. */
-const warmUpOrders = 10_000
+export const warmUpOrders = 10_000
 /** What a load has left behind is done by then. */
-const settleMs = 300
+export const settleMs = 300
 
 type SystemName = 'pipeline' | 'chain-bare'
 const starts: Readonly<Record<SystemName, (session: Session, layout: Layout) => Promise<System>>> = {
@@ -61,12 +61,12 @@ async function chainBench(session: Session, systems: readonly SystemName[], opti
   return layouts.flatMap((layout) =>
     systems.flatMap((scenario) =>
       loadsOf(scenario).map((load) => {
-        const [ours, bare] = [of(scenario, layout, load), of('chain-bare', layout, load)]
-        const ratio =
-          scenario === 'pipeline' && load === 'max'
-            ? { ratioToBareChain: ratioOf(ours, bare, unitOf(load, scenario)) }
-            : {}
-        return rowOf({ scenario, layout, load: loadText(load), ...ratio }, unitOf(load, scenario), ours)
+        const unit = unitOf(load, scenario)
+        const [rounds, bare] = [of(scenario, layout, load), of('chain-bare', layout, load)]
+        if (scenario === 'chain-bare' || load !== 'max')
+          return rowOf({ scenario, layout, load: loadText(load) }, unit, rounds)
+        const what = { scenario, layout, load, ratioToBareChain: ratioOf(rounds, bare, unit) }
+        return rowOf(what, unit, ratioByRound(rounds, bare, unit))
       }),
     ),
   )
@@ -125,13 +125,14 @@ async function measure(
   return figures
 }
 
-function outcomeFigures(outcome: LoadOutcome, name: SystemName): Round {
+export function outcomeFigures(outcome: LoadOutcome, name: SystemName): Round {
   return {
     ordersPerSecond: outcome.ordersPerSecond,
     // What comes out of a bare chain has passed as many hops as a position.
     ...(name === 'pipeline' ? percentileFigures('report', outcome.reportMs) : {}),
     ...percentileFigures('position', outcome.positionMs),
     ackP50Ms: outcome.ackMs.p50,
+    backlogMax: outcome.backlogMax,
     generatorLateP50Ms: outcome.lateMs.p50,
     generatorLateP99Ms: outcome.lateMs.p99,
     generatorCpuUs: outcome.generatorCpuUs,
@@ -139,7 +140,7 @@ function outcomeFigures(outcome: LoadOutcome, name: SystemName): Round {
   }
 }
 
-function usageFigures(usage: Usage): Round {
+export function usageFigures(usage: Usage): Round {
   return {
     cpuPercent: usage.cpuPercentTotal,
     rssMb: usage.rssMbTotal,

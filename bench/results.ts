@@ -40,6 +40,7 @@ export const rowsSchema = {
       ratioToBareChain: number,
       ratioToPeer: number,
       note: text,
+      series: { type: 'object', additionalProperties: { type: 'array', items: number } },
     },
     required: ['scenario', 'rounds', 'unit', 'median', 'min', 'max', 'figures'],
     additionalProperties: false,

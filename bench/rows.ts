@@ -17,6 +17,8 @@ export interface Row extends Spread {
   /** Median over that of whom it is compared with. */
   readonly ratioToPeer?: number
   readonly note?: string
+  /** Figures over time, where rounds followed each other on one system. */
+  readonly series?: Readonly<Record<string, readonly number[]>>
 }
 
 /** What one round gave: figures by name. */
@@ -32,6 +34,11 @@ export function rowOf(
   const spread = (name: string) => spreadOf(rounds.map((round) => round[name] ?? 0))
   const figures = names.filter((name) => name !== unit).map((name): [string, Spread] => [name, spread(name)])
   return { ...what, rounds: rounds.length, ...spread(unit), unit, figures: Object.fromEntries(figures) }
+}
+
+/** The same ratio for each round, of rounds that were run in turn: how far it moves. */
+export function ratioByRound(ours: readonly Round[], others: readonly Round[], name: string): Round[] {
+  return ours.map((round, index) => ({ ...round, ratioByRound: (round[name] ?? 0) / (others[index]?.[name] ?? NaN) }))
 }
 
 export function ratioOf(ours: readonly Round[], others: readonly Round[], name: string): number {

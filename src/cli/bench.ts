@@ -1,8 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { FlatOptions } from '../../bench/flat.ts'
 import type { ChainOptions, LoadLevel } from '../../bench/pipeline.ts'
 import type { Row } from '../../bench/rows.ts'
 import type { Session } from '../../bench/session.ts'
+import type { SoakOptions } from '../../bench/soak.ts'
 import { jsonOption } from './connect.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
 import { wholeNumber } from './options.ts'
@@ -11,10 +14,22 @@ import { type Layout, layouts } from './stack.ts'
 
 const resultsFolder = fileURLToPath(new URL('../../bench/results', import.meta.url))
 
-interface CommonOptions {
-  readonly rounds: number
+const jsonAbout = 'rows as one JSON document on stdout'
+
+function resultsOption(): Option {
+  return new Option('--results <folder>', 'where the results are kept as a file').default(
+    resultsFolder,
+    'bench/results',
+  )
+}
+
+interface KeptOptions {
   readonly results: string
   readonly json: boolean
+}
+
+interface CommonOptions extends KeptOptions {
+  readonly rounds: number
 }
 
 interface StackOptions extends CommonOptions {
@@ -31,8 +46,8 @@ export function addBenchCommand(program: Command): void {
       .command(name)
       .description(about)
       .option('--rounds <n>', 'rounds, what is compared in turn', wholeNumber, rounds)
-      .option('--results <folder>', 'where the results are kept as a file', resultsFolder)
-      .addOption(jsonOption('rows as one JSON document on stdout'))
+      .addOption(resultsOption())
+      .addOption(jsonOption(jsonAbout))
   const onStack = (name: string, about: string, rounds: number) =>
     scenario(name, about, rounds).addOption(new Option('--layout <layout>', 'only this layout').choices(layouts))
   const onChain = (name: string, about: string, loads: readonly LoadLevel[]) =>
@@ -43,15 +58,9 @@ export function addBenchCommand(program: Command): void {
 
   scenario('matcher', 'the matcher in process, report values included, beside nodejs-order-book', 5)
     .option('--commands <n>', 'commands of a round', wholeNumber, 500_000)
-    .action(async (options: CommonOptions & { commands: number }) => {
-      await runBench(options, async () => {
-        const { matcherBench } = await import('../../bench/matcher.ts')
-        return matcherBench(options).map(({ restingOrders, ...row }) => ({
-          ...row,
-          load: `${restingOrders} resting`,
-          figures: {},
-        }))
-      })
+    .option('--file <path>', 'an order-flow file, gzipped or plain, instead of made commands')
+    .action(async (options: CommonOptions & { commands: number; file?: string }) => {
+      await runBench(options, async (session) => (await import('../../bench/all.ts')).matcherRows(session, options))
     })
   scenario('publish', 'publishing with an awaited answer a message, beside js.publish and nats bench', 5)
     .option('--messages <n>', 'messages of a round', wholeNumber, 40_000)
@@ -93,8 +102,74 @@ export function addBenchCommand(program: Command): void {
         (await import('../../bench/check.ts')).checkBench(session, { ...options, layouts: layoutsOf(options) }),
       )
     })
+  scenario('flat', 'whether latency stays flat: resting orders (in process), accounts and symbols (a stack)', 3)
+    .addOption(new Option('--layout <layout>', 'of the stack').choices(layouts).default('compact'))
+    .option('--accounts <n>', 'accounts, beside 10', wholeNumber, 100_000)
+    .option('--symbols <n>', 'symbols, beside 1', wholeNumber, 10_000)
+    .option('--commands <n>', 'commands of a round in process', wholeNumber, 500_000)
+    .option('--rate <n>', 'commands a second of the stack', wholeNumber, 1_000)
+    .option('--seconds <n>', 'length of a round of the stack', wholeNumber, 5)
+    .action(async (options: CommonOptions & FlatFlags) => {
+      await runBench(options, async (session) => {
+        const { flatRows } = await import('../../bench/all.ts')
+        return flatRows(session, { ...options, ratePerSecond: options.rate }, options.commands)
+      })
+    })
+  bench
+    .command('soak')
+    .description('a whole stack at a fixed rate for long: does memory, backlog or latency grow?')
+    .addOption(new Option('--layout <layout>', 'of the stack').choices(layouts).default('compact'))
+    .option('--rate <n>', 'commands a second', wholeNumber, 1_000)
+    .option('--seconds <n>', 'how long', wholeNumber, 600)
+    .option('--interval-seconds <n>', 'length of what one reading sums up', wholeNumber, 10)
+    .addOption(resultsOption())
+    .addOption(jsonOption(jsonAbout))
+    .action(async (options: KeptOptions & SoakFlags) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/soak.ts')).soakBench(session, { ...options, ratePerSecond: options.rate }),
+      )
+    })
+  bench
+    .command('all')
+    .description('every scenario but soak, one after the other')
+    .option('--quick', 'one short round each: whether it runs, not how fast', false)
+    .addOption(new Option('--layout <layout>', 'only this layout').choices(layouts))
+    .addOption(resultsOption())
+    .addOption(jsonOption(jsonAbout))
+    .action(async (options: KeptOptions & { quick: boolean; layout?: Layout }) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/all.ts')).allRows(session, { isQuick: options.quick, layouts: layoutsOf(options) }),
+      )
+    })
+  bench
+    .command('compare')
+    .description('what has changed between two files of results by more than their rounds differ')
+    .argument('<before>', 'file of results')
+    .argument('<after>', 'file of results')
+    .addOption(jsonOption('every figure of both as one JSON document on stdout'))
+    .action(async (beforeFile: string, afterFile: string, { json }: { json: boolean }) => {
+      const { compareResults, renderComparison } = await import('../../bench/compare.ts')
+      const { readResults } = await import('../../bench/results.ts')
+      const [before, after] = [readResults(beforeFile), readResults(afterFile)]
+      const comparisons = compareResults(before, after)
+      if (json) printJson(comparisons)
+      else printLine(renderComparison(before, after, comparisons))
+    })
+  bench
+    .command('report')
+    .description('files of results as one HTML page with plots, which needs no network')
+    .argument('<files...>', 'files of results')
+    .option('--out <file>', 'the page', 'bench-report.html')
+    .action(async (files: readonly string[], { out }: { out: string }) => {
+      const { renderReport } = await import('../../bench/report.ts')
+      const { readResults } = await import('../../bench/results.ts')
+      writeFileSync(out, renderReport(files.map(readResults)))
+      printLine(out)
+    })
 }
 
+type FlatFlags = Omit<FlatOptions, 'ratePerSecond'> & { readonly rate: number; readonly commands: number }
+type SoakFlags = Omit<SoakOptions, 'ratePerSecond'> & { readonly rate: number }
 type HttpFlags = StackOptions & { readonly requests: number }
 type ChainFlags = StackOptions & Omit<ChainOptions, 'layouts'>
 
@@ -102,7 +177,7 @@ function chainOptions(flags: ChainFlags): ChainOptions {
   return { ...flags, layouts: layoutsOf(flags) }
 }
 
-function layoutsOf({ layout }: StackOptions): readonly Layout[] {
+function layoutsOf({ layout }: Pick<StackOptions, 'layout'>): readonly Layout[] {
   return layout === undefined ? layouts : [layout]
 }
 
@@ -117,7 +192,7 @@ function loadList(text: string): LoadLevel[] {
 
 /** Measures, prints the rows and keeps them. Ctrl-C ends everything that runs and keeps nothing. */
 async function runBench(
-  { results, json }: CommonOptions,
+  { results, json }: KeptOptions,
   measure: (session: Session) => Promise<readonly Row[]>,
 ): Promise<void> {
   const [{ createSession }, { createProgress }, { renderRows }, { writeResults }, { machineFacts, versionFacts }] =
