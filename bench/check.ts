@@ -34,13 +34,13 @@ export async function checkBench(
     await run('check', 50, 1)
     await run('live', 50, 1)
     for (const { connections, unit } of loads) {
+      const load = connections === 1 ? '1 connection' : `${connections} connections`
       const [checks, lives]: [Round[], Round[]] = [[], []]
       for (let round = 1; round <= rounds; round += 1) {
-        session.onProgress(`check ${layout}, ${connections} connections, round ${round} of ${rounds}`)
+        session.onProgress(`check ${layout}, ${load}, round ${round} of ${rounds}`)
         checks.push(await run('check', connections, round + 1))
         lives.push(await run('live', connections, round + 1))
       }
-      const load = connections === 1 ? '1 connection' : `${connections} connections`
       const ratioToPeer = ratioOf(checks, lives, 'requestsPerSecond')
       rows.push(
         rowOf({ scenario: 'check', layout, load, ratioToPeer, note: 'the peer is GET /health/live' }, unit, checks),

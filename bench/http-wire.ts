@@ -1,34 +1,55 @@
 import { connect, type Socket } from 'node:net'
 
-/** A keep-alive HTTP/1.1 connection with one request at a time, for a load generator: requests are bytes made before. */
-export class HttpWire {
-  readonly #socket: Socket
-  #received = ''
-  #onResponse: (status: number, body: string) => void = () => undefined
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
 
-  private constructor(socket: Socket, onFatal: (error: Error) => void) {
-    this.#socket = socket
-    socket.setNoDelay(true)
-    socket.on('data', (chunk) => this.#read(chunk))
-    socket.on('error', onFatal)
-    socket.on('end', () => onFatal(new Error('the server has closed a connection')))
+/**
+ * A keep-alive HTTP/1.1 connection with one request at a time, for a load generator: requests are bytes made before.
+ * When the server has closed it with an answer, the next request opens it anew.
+ */
+export class HttpWire {
+  readonly #address: Address
+  readonly #onFatal: (error: Error) => void
+  #socket: Socket | undefined
+  #received = ''
+  #onResponse: ((status: number, body: string) => void) | undefined
+
+  private constructor(address: Address, onFatal: (error: Error) => void) {
+    this.#address = address
+    this.#onFatal = onFatal
   }
 
-  static connect({ host, port }: Address, onFatal: (error: Error) => void): Promise<HttpWire> {
-    return new Promise((resolve) => {
-      const socket = connect(port, host, () => resolve(wire))
-      const wire = new HttpWire(socket, onFatal)
-    })
+  static async connect(address: Address, onFatal: (error: Error) => void): Promise<HttpWire> {
+    const wire = new HttpWire(address, onFatal)
+    await new Promise<void>((resolve) => wire.#open(resolve))
+    return wire
   }
 
   send(request: Uint8Array, onResponse: (status: number, body: string) => void): void {
     this.#onResponse = onResponse
-    this.#socket.write(request)
+    const socket = this.#socket ?? this.#open()
+    socket.write(request)
   }
 
   close(): void {
-    this.#socket.removeAllListeners('end')
-    this.#socket.destroy()
+    this.#socket?.removeAllListeners('close')
+    this.#socket?.destroy()
+  }
+
+  #open(onOpen?: () => void): Socket {
+    const socket = connect(this.#address.port, this.#address.host, onOpen)
+    this.#socket = socket
+    socket.setNoDelay(true)
+    socket.on('data', (chunk) => this.#read(chunk))
+    socket.on('error', this.#onFatal)
+    socket.on('close', () => {
+      if (this.#socket !== socket) return
+      this.#socket = undefined
+      if (this.#onResponse) this.#onFatal(new Error('the server has closed a connection without an answer'))
+    })
+    return socket
   }
 
   #read(chunk: Buffer): void {
@@ -41,13 +62,14 @@ export class HttpWire {
     if (this.#received.length < bodyEnd) return
     const body = this.#received.slice(headEnd + 4, bodyEnd)
     this.#received = ''
-    this.#onResponse(Number(head.slice(9, 12)), body)
+    if (/\r\nconnection: close/i.test(head)) {
+      this.#socket?.destroy()
+      this.#socket = undefined
+    }
+    const onResponse = this.#onResponse
+    this.#onResponse = undefined
+    onResponse?.(Number(head.slice(9, 12)), body)
   }
-}
-
-export interface Address {
-  readonly host: string
-  readonly port: number
 }
 
 export function encodeRequest(method: string, path: string, { host, port }: Address, body = ''): Buffer {
