@@ -6,6 +6,7 @@ import { canFill } from './fill-or-kill.ts'
 import type { OpenOrders } from './open-orders.ts'
 import { reducibleLots, type Order } from './order.ts'
 import type { OrderBook } from './order-book.ts'
+import type { OrderPool } from './order-pool.ts'
 import type { Reports } from './order-report.ts'
 import type { PriceLevel } from './price-levels.ts'
 import { protectionTicksOf } from './order-terms.ts'
@@ -16,11 +17,13 @@ export class Crossing {
   readonly #open: OpenOrders
   readonly #ended: EndedOrders
   readonly #reports: Reports
+  readonly #pool: OrderPool
 
-  constructor(open: OpenOrders, ended: EndedOrders, reports: Reports) {
+  constructor(open: OpenOrders, ended: EndedOrders, reports: Reports, pool: OrderPool) {
     this.#open = open
     this.#ended = ended
     this.#reports = reports
+    this.#pool = pool
   }
 
   /**
@@ -78,6 +81,7 @@ export class Crossing {
   #leave(order: Order, ending: Ending, isOpen: boolean): void {
     if (isOpen) this.#open.remove(order)
     this.#ended.remember(order.orderNumber, ending)
+    this.#pool.giveBack(order)
   }
 
   #expireTaker(order: Order, isOpen: boolean, traceparent: string | undefined): void {

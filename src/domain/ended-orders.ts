@@ -14,7 +14,7 @@ export class EndedOrders {
   remember(orderNumber: number, ending: Ending): void {
     const slot = orderNumber & (slots - 1)
     this.#orderNumbers[slot] = orderNumber
-    this.#endings[slot] = endings.indexOf(ending)
+    this.#endings[slot] = ending === 'Filled' ? 0 : ending === 'Canceled' ? 1 : 2
   }
 
   /** @returns undefined when the order is not, or no longer, remembered */

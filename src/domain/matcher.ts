@@ -15,8 +15,9 @@ import { Crossing } from './crossing.ts'
 import { EndedOrders } from './ended-orders.ts'
 import { hashOf } from './matcher-hash.ts'
 import { OpenOrders } from './open-orders.ts'
-import { Holding, Order, reducibleLots } from './order.ts'
+import { Holding, reducibleLots, type Order } from './order.ts'
 import { OrderBook, type DepthLevel } from './order-book.ts'
+import { OrderPool } from './order-pool.ts'
 import { Reports } from './order-report.ts'
 import type { PriceLevels } from './price-levels.ts'
 import { replaceOrder, tooManyPeaks, wouldTake, type Refused } from './replacement.ts'
@@ -31,7 +32,8 @@ export class Matcher {
   readonly #open = new OpenOrders()
   readonly #ended = new EndedOrders()
   readonly #reports = new Reports()
-  readonly #crossing = new Crossing(this.#open, this.#ended, this.#reports)
+  readonly #pool = new OrderPool()
+  readonly #crossing = new Crossing(this.#open, this.#ended, this.#reports, this.#pool)
 
   /**
    * Makes a symbol known, or changes its fees or collar from now on.
@@ -50,6 +52,7 @@ export class Matcher {
    */
   apply(record: RiskRecord): readonly ReportValue[] {
     this.#reports.clear()
+    this.#pool.nextRecord()
     switch (record.type) {
       case 'new':
         this.#accept(record)
@@ -139,7 +142,7 @@ export class Matcher {
     assert(book !== undefined, 'an order needs a defined symbol')
     assert(isComplete(record), 'an order has the prices of its kind')
     const holding = book.holdings.get(record.account) ?? this.#newHolding(book, record.account)
-    const order = new Order(record, book, holding)
+    const order = this.#pool.make(record, book, holding)
     const { side, instructions, traceparent } = order
     const reports = this.#reports
     const refused = refusalOf(order)
@@ -229,6 +232,7 @@ export class Matcher {
   }
 }
 
+/** Whether an order has the prices of its kind. */
 function isComplete({ ordType, priceTicks, protectionTicks, stopTicks, trailingTicks }: NewRecord): boolean {
   const waits = ordType !== 'LIMIT' && ordType !== 'MARKET'
   if (waits !== (stopTicks !== undefined) || (ordType === 'TRAILING_STOP') !== (trailingTicks !== undefined))

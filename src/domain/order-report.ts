@@ -5,71 +5,45 @@ import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { CommandEcho, RecordBase } from '../schemas/risk.ts'
 import type { Order } from './order.ts'
 
-/** One constructor that sets every field: reports of all kinds have the same shape, which keeps their readers fast. */
-export class OrderReport implements ReportValue {
-  readonly execType: ExecType
-  readonly ordStatus: OrdStatus
-  readonly order: Order | undefined
-  readonly clOrdId: string | undefined
-  readonly origClOrdId: string | undefined
-  readonly lastLots: number
-  readonly lastTicks: number
-  readonly leavesLots: number
-  readonly cumLots: number
-  readonly cumCost: Exact
-  readonly liquidity: Liquidity | undefined
-  readonly fee: Exact
-  readonly reason: RejectReason | undefined
-  readonly text: string | undefined
-  readonly echo: CommandEcho | undefined
-  readonly traceparent: string | undefined
-
-  constructor(
-    execType: ExecType,
-    ordStatus: OrdStatus,
-    order: Order | undefined,
-    clOrdId: string | undefined,
-    origClOrdId: string | undefined,
-    lastLots: number,
-    lastTicks: number,
-    leavesLots: number,
-    liquidity: Liquidity | undefined,
-    fee: Exact,
-    reason: RejectReason | undefined,
-    text: string | undefined,
-    echo: CommandEcho | undefined,
-    traceparent: string | undefined,
-  ) {
-    this.execType = execType
-    this.ordStatus = ordStatus
-    this.order = order
-    this.clOrdId = clOrdId
-    this.origClOrdId = origClOrdId
-    this.lastLots = lastLots
-    this.lastTicks = lastTicks
-    this.leavesLots = leavesLots
-    this.cumLots = order === undefined ? 0 : order.cumLots
-    this.cumCost = order === undefined ? 0 : order.cumCost
-    this.liquidity = liquidity
-    this.fee = fee
-    this.reason = reason
-    this.text = text
-    this.echo = echo
-    this.traceparent = traceparent
-  }
+/** All reports have one shape, which keeps their readers fast. */
+class OrderReport implements ReportValue {
+  execType: ExecType = 'New'
+  ordStatus: OrdStatus = 'New'
+  order: Order | undefined = undefined
+  clOrdId: string | undefined = undefined
+  origClOrdId: string | undefined = undefined
+  lastLots = 0
+  lastTicks = 0
+  leavesLots = 0
+  cumLots = 0
+  cumCost: Exact = 0
+  liquidity: Liquidity | undefined = undefined
+  fee: Exact = 0
+  reason: RejectReason | undefined = undefined
+  text: string | undefined = undefined
+  echo: CommandEcho | undefined = undefined
+  traceparent: string | undefined = undefined
 }
 
-/** The reports of one record, in order. */
+/** Reports that are kept for the next record; more than a command causes but in rare cases. */
+const keptMax = 256
+
+/** The reports of one record, in order. They are written over by those of the next: nothing is allocated for most. */
 export class Reports {
-  #values: OrderReport[] = []
+  readonly #kept: OrderReport[] = []
+  /** At n the first n of those kept. */
+  readonly #lists: (readonly OrderReport[])[] = []
+  #count = 0
 
   /** Starts the reports of the next record. */
   clear(): void {
-    this.#values = []
+    this.#count = 0
+    if (this.#kept.length > keptMax) this.#kept.length = keptMax
   }
 
   get values(): readonly OrderReport[] {
-    return this.#values
+    const count = this.#count
+    return count > keptMax ? this.#kept.slice(0, count) : (this.#lists[count] ??= this.#kept.slice(0, count))
   }
 
   /** An order begins, wakes or ends by itself: New, Triggered, Expired. */
@@ -81,10 +55,10 @@ export class Reports {
     traceparent: string | undefined,
   ): void {
     // prettier-ignore
-    this.#values.push(new OrderReport(
+    this.#put(
       execType, ordStatus, order, undefined, undefined, 0, 0, leavesLots, undefined, 0, undefined, undefined, undefined,
       traceparent,
-    ))
+    )
   }
 
   /** One side of a fill, after it. */
@@ -97,10 +71,10 @@ export class Reports {
     traceparent: string | undefined,
   ): void {
     // prettier-ignore
-    this.#values.push(new OrderReport(
+    this.#put(
       'Trade', order.status, order, undefined, undefined, lastLots, lastTicks, order.leavesLots, liquidity, fee,
       undefined, undefined, undefined, traceparent,
-    ))
+    )
   }
 
   /**
@@ -119,10 +93,10 @@ export class Reports {
   ): void {
     const own = command.clOrdId
     // prettier-ignore
-    this.#values.push(new OrderReport(
+    this.#put(
       execType, ordStatus, order, own ?? order.clOrdId, own === undefined ? undefined : origClOrdId, 0, 0, leavesLots,
       undefined, 0, reason, text, undefined, command.traceparent,
-    ))
+    )
   }
 
   /** A refused command that met no order. */
@@ -136,9 +110,45 @@ export class Reports {
     echo: CommandEcho,
   ): void {
     // prettier-ignore
-    this.#values.push(new OrderReport(
+    this.#put(
       execType, ordStatus, undefined, command.clOrdId, origClOrdId, 0, 0, 0, undefined, 0, reason, text, echo,
       command.traceparent,
-    ))
+    )
+  }
+
+  #put(
+    execType: ExecType,
+    ordStatus: OrdStatus,
+    order: Order | undefined,
+    clOrdId: string | undefined,
+    origClOrdId: string | undefined,
+    lastLots: number,
+    lastTicks: number,
+    leavesLots: number,
+    liquidity: Liquidity | undefined,
+    fee: Exact,
+    reason: RejectReason | undefined,
+    text: string | undefined,
+    echo: CommandEcho | undefined,
+    traceparent: string | undefined,
+  ): void {
+    const report = (this.#kept[this.#count] ??= new OrderReport())
+    this.#count += 1
+    report.execType = execType
+    report.ordStatus = ordStatus
+    report.order = order
+    report.clOrdId = clOrdId
+    report.origClOrdId = origClOrdId
+    report.lastLots = lastLots
+    report.lastTicks = lastTicks
+    report.leavesLots = leavesLots
+    report.cumLots = order === undefined ? 0 : order.cumLots
+    report.cumCost = order === undefined ? 0 : order.cumCost
+    report.liquidity = liquidity
+    report.fee = fee
+    report.reason = reason
+    report.text = text
+    report.echo = echo
+    report.traceparent = traceparent
   }
 }

@@ -74,23 +74,26 @@ function hasInstructions({ stopTicks, reduceOnly, displayLots, stpMode }: NewRec
   )
 }
 
-/** An order and its place in the book or among the stops. Only the matcher changes it. */
+/**
+ * An order and its place in the book or among the stops. Only the matcher changes it; when it has ended, the object
+ * becomes another order with the next record (`OrderPool`).
+ */
 export class Order implements OrderTerms {
-  readonly orderNumber: number
-  readonly book: OrderBook
-  readonly holding: Holding
-  readonly side: Side
-  readonly ordType: OrdType
-  readonly timeInForce: TimeInForce
-  readonly postOnly: boolean
-  readonly traceparent: string | undefined
-  readonly instructions: Instructions | undefined
+  orderNumber = 0
+  book!: OrderBook
+  holding!: Holding
+  side: Side = 'BUY'
+  ordType: OrdType = 'LIMIT'
+  timeInForce: TimeInForce = 'GTC'
+  postOnly = false
+  traceparent: string | undefined
+  instructions: Instructions | undefined
   clOrdId: string | undefined
   expireUs: number | undefined
-  quantityLots: number
+  quantityLots = 0
   /** Never trades through it: the price of a LIMIT or STOP_LIMIT, else the protection, which a stop has once triggered. */
-  limitTicks: number
-  leavesLots: number
+  limitTicks = 0
+  leavesLots = 0
   /** Of an iceberg in the book: what comes after the part shown. */
   hiddenLots = 0
   /** Σ lots × ticks of all fills. */
@@ -104,7 +107,7 @@ export class Order implements OrderTerms {
   olderOfAccount: Order | undefined = undefined
   newerOfAccount: Order | undefined = undefined
 
-  constructor(record: NewRecord, book: OrderBook, holding: Holding) {
+  begin(record: NewRecord, book: OrderBook, holding: Holding): void {
     this.orderNumber = record.srcSeq
     this.book = book
     this.holding = holding
@@ -119,6 +122,8 @@ export class Order implements OrderTerms {
     this.quantityLots = record.quantityLots
     this.limitTicks = record.priceTicks ?? record.protectionTicks ?? 0
     this.leavesLots = record.quantityLots
+    this.hiddenLots = 0
+    this.cumCost = 0
   }
 
   get account(): string {

@@ -33,7 +33,9 @@ export class PriceLevel {
     if (this.tail) this.tail.after = order
     else this.head = order
     this.tail = order
-    this.#add(order.leavesLots - order.hiddenLots, order.hiddenLots)
+    const { hiddenLots } = order
+    this.lots = plus(this.lots, order.leavesLots - hiddenLots)
+    if (hiddenLots !== 0) this.hiddenLots = plus(this.hiddenLots, hiddenLots)
   }
 
   /** Takes an order out with what it still has; the last one takes the level with it. */
@@ -44,14 +46,19 @@ export class PriceLevel {
     if (after) after.before = before
     else this.tail = before
     order.level = order.before = order.after = undefined
-    if (this.head) this.#add(order.hiddenLots - order.leavesLots, -order.hiddenLots)
-    else this.levels.remove(this)
+    if (!this.head) {
+      this.levels.remove(this)
+      return
+    }
+    const { hiddenLots } = order
+    this.lots = plus(this.lots, hiddenLots - order.leavesLots)
+    if (hiddenLots !== 0) this.hiddenLots = plus(this.hiddenLots, -hiddenLots)
   }
 
   /** Takes lots off what one of its orders shows; it keeps its place. */
   reduce(order: Order, lots: number): void {
     order.leavesLots -= lots
-    this.lots = add(this.lots, -lots)
+    this.lots = plus(this.lots, -lots)
   }
 
   /** Gives one of its orders another quantity; it keeps its place, and an iceberg loses first what it hides. */
@@ -59,14 +66,16 @@ export class PriceLevel {
     const { shownLots, hiddenLots } = order
     order.leavesLots = leavesLots
     order.hiddenLots = hiddenLots === 0 ? 0 : Math.max(0, leavesLots - shownLots)
-    this.#add(order.shownLots - shownLots, order.hiddenLots - hiddenLots)
+    this.lots = plus(this.lots, order.shownLots - shownLots)
+    this.hiddenLots = plus(this.hiddenLots, order.hiddenLots - hiddenLots)
   }
 
   /** Brings out the next peak of an iceberg that shows nothing more, behind all other orders. */
   renew(order: Order, displayLots: number): void {
     const lots = Math.min(displayLots, order.hiddenLots)
     order.hiddenLots -= lots
-    this.#add(lots, -lots)
+    this.lots = plus(this.lots, lots)
+    this.hiddenLots = plus(this.hiddenLots, -lots)
     const { before, after } = order
     if (!after) return
     if (before) before.after = after
@@ -78,11 +87,15 @@ export class PriceLevel {
     order.after = undefined
     this.tail = order
   }
+}
 
-  #add(shownLots: number, hiddenLots: number): void {
-    this.lots = add(this.lots, shownLots)
-    if (hiddenLots !== 0) this.hiddenLots = add(this.hiddenLots, hiddenLots)
+/** A sum that is never negative, so that one comparison tells whether it was exact. */
+function plus(sum: Exact, lots: number): Exact {
+  if (typeof sum === 'number') {
+    const total = sum + lots
+    if (total <= Number.MAX_SAFE_INTEGER) return total
   }
+  return add(sum, lots)
 }
 
 /** Levels in a chunk: moving at most so many keeps an insertion cheap however many levels there are. */
