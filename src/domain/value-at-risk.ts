@@ -32,6 +32,7 @@ export class HistoricalSimulation {
   readonly #sorted = new Map<string, Tails>()
   readonly #returns = new Map<string, Float64Array>()
   readonly #scenarios = new Float64Array(returnsMax)
+  readonly #worst = new Float64Array(returnsMax)
 
   constructor(history: PriceHistory) {
     this.#history = history
@@ -51,8 +52,9 @@ export class HistoricalSimulation {
       const skipped = returns.length - count
       for (let at = 0; at < count; at += 1) scenarios[at] = (scenarios[at] ?? 0) + value * (returns[skipped + at] ?? 0)
     }
-    scenarios.sort()
-    const loss = (nth: number) => Math.max(0, -(scenarios[lowerRank(count, nth)] ?? 0))
+    const worst = this.#worst.subarray(0, lowerRank(count, 20) + 1)
+    keepSmallest(scenarios, worst)
+    const loss = (nth: number) => Math.max(0, -(worst[lowerRank(count, nth)] ?? 0))
     return { var95: loss(20), var99: loss(100) }
   }
 
@@ -69,6 +71,18 @@ export class HistoricalSimulation {
     let returns = this.#returns.get(symbol)
     if (!returns) this.#returns.set(symbol, (returns = this.#history.returnsOf(symbol)))
     return returns
+  }
+}
+
+/** Fills `smallest` with the smallest of the values, in ascending order; sorting them all takes longer. */
+function keepSmallest(values: Float64Array, smallest: Float64Array): void {
+  const last = smallest.length - 1
+  smallest.fill(Infinity)
+  for (const value of values) {
+    if (value >= (smallest[last] ?? 0)) continue
+    let at = last
+    for (; at > 0 && (smallest[at - 1] ?? 0) > value; at -= 1) smallest[at] = smallest[at - 1] ?? 0
+    smallest[at] = value
   }
 }
 

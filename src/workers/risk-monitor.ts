@@ -26,7 +26,7 @@ import { readFrom } from '../runtime/reader.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import { decodeAccountPosition } from '../schemas/position.ts'
 import type { RiskFigures } from '../schemas/risk-service.ts'
-import { riskAlertSubject } from '../subjects/names.ts'
+import { positionSubject, riskAlertSubject } from '../subjects/names.ts'
 
 const roundMs = 30_000
 const alertMs = 1_000
@@ -107,9 +107,12 @@ export class RiskMonitor {
   }
 
   /** `GET /risk/portfolio?account=`, as of now. An account that never had an order is empty. */
-  portfolio(name: string): string {
-    const account = this.#options.gate.accounts.get(name) ?? new AccountExposure(name)
-    return encodePortfolio(account, this.#metricsOf(account), this.#options.gate.usesOf(account, 0))
+  async portfolio(name: string): Promise<string> {
+    const { gate, nats } = this.#options
+    const stored = await nats.jsm.streams.getMessage('POSITIONS', { last_by_subj: positionSubject(name) })
+    if (stored) this.#takeDrawdown(name, stored.data)
+    const account = gate.accounts.get(name) ?? new AccountExposure(name)
+    return encodePortfolio(account, this.#metricsOf(account), gate.usesOf(account, 0))
   }
 
   #metricsOf(account: AccountExposure): AccountMetrics {
@@ -213,10 +216,14 @@ export class RiskMonitor {
     )) {
       this.#positionsSeq = sequence
       const name = subject.slice('positions.'.length)
-      if (name.startsWith('_')) continue
-      const drawdown = attoFrom(decodeAccountPosition(data).drawdown)
-      if (drawdown !== undefined) this.#drawdowns.set(name, drawdown)
+      // The venue's, the watermark and epochs.
+      if (!name.startsWith('_')) this.#takeDrawdown(name, data)
     }
+  }
+
+  #takeDrawdown(name: string, data: Uint8Array): void {
+    const drawdown = attoFrom(decodeAccountPosition(data).drawdown)
+    if (drawdown !== undefined) this.#drawdowns.set(name, drawdown)
   }
 
   /** Does something for each, and lets the gate work in between. */

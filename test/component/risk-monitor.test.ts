@@ -8,6 +8,10 @@ import {
   riskStatsSchema,
   riskAlertEventSchema,
 } from '../../src/schemas/risk-service.ts'
+import { Gate } from '../../src/domain/gate.ts'
+import { ensureStreams } from '../../src/runtime/streams.ts'
+import { decodeCommand } from '../../src/schemas/command.ts'
+import { RiskMonitor } from '../../src/workers/risk-monitor.ts'
 import { asker, limitOrder } from '../support/gateway.ts'
 import { startTestValkey } from '../support/health.ts'
 import { settled } from '../support/processes.ts'
@@ -56,6 +60,7 @@ void t.test('P2.04 the gate tells what the accounts risk', async (t) => {
       account: 'a',
       net_exposure: 382_500,
       worst_case_exposure: 422_500,
+      drawdown: Number,
       concentration: 1,
       var_95: null,
       positions: [{ symbol: 'BTCUSDT', quantity: 8.5, mark_price: 45_000, value: 382_500 }],
@@ -154,4 +159,39 @@ void t.test('P2.07 PRECOMPUTE_METRICS false: nothing in Redis, figures when they
     return (json['total'] as { gross_exposure?: number } | undefined)?.gross_exposure === 90_000
   })
   t.equal(await redis.get('risk:metrics:current'), null)
+})
+
+void t.test('P2.04 a round over many accounts lets the gate go on in between', async (t) => {
+  const server = await startTestNats(t)
+  const nats = await connectTestNats(t, server.url)
+  await ensureStreams(nats, 512 * 2 ** 20)
+  const gate = new Gate({ instruments: { default: {}, instruments: {} }, dayEndUs: 86_400_000_000 })
+  const accounts = 30_000
+  for (let srcSeq = 1; srcSeq <= accounts; srcSeq += 1) {
+    const decoded = decodeCommand('new', Buffer.from(limitOrder(`a${srcSeq}`, 'buy', '1', '100')))
+    gate.decide({ srcSeq, timeUs: srcSeq, kind: 'new', decoded })
+  }
+  const monitor = new RiskMonitor({
+    gate,
+    nats,
+    isPrecomputing: false,
+    nowMs: () => Date.now(),
+    store: () => Promise.resolve(),
+    onFatal: (error) => t.fail(error.message),
+    onProblem: (error) => t.fail(String(error)),
+  })
+  let turns = 0
+  let isOver = false
+  const count = () => {
+    turns += 1
+    if (!isOver) setImmediate(count)
+  }
+  setImmediate(count)
+  const { json } = await monitor.totals()
+  isOver = true
+  const { total, accounts_count: counted } = JSON.parse(json) as { total: object; accounts_count: number }
+  t.equal(counted, accounts)
+  t.match(total, { worst_case_exposure: 100 * accounts, open_orders: accounts })
+  t.ok(turns > 5, `${turns} turns of the loop`)
+  monitor.stop()
 })
