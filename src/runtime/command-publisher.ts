@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { CommandKind } from '../schemas/risk.ts'
 import { headerNames, ordersSubject } from '../subjects/names.ts'
 import type { AckedPublisher, PubAck } from './acks.ts'
@@ -15,7 +15,8 @@ const noResponders = 503
 export class CommandPublisher {
   readonly #nats: Nats
   readonly #publisher: AckedPublisher
-  readonly #idPrefix = randomUUID()
+  /** Short: the server remembers every id for two minutes. */
+  readonly #idPrefix = randomBytes(9).toString('base64url')
   #count = 0
   #turn: Promise<void> | undefined
 
