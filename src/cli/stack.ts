@@ -80,7 +80,7 @@ const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
 const startTimeoutMs = 30_000
 /** V8 lets garbage pile up while memory is free; these bound it (docs/adr/0007-memory.md). */
 const memoryFlags = ['--max-semi-space-size=16', '--heap-growing-percent=50']
-const doorMemoryFlags = ['--max-semi-space-size=2', '--heap-growing-percent=20']
+const doorMemoryFlags = ['--max-semi-space-size=4', '--heap-growing-percent=30']
 const workerGraceMs = 2_800
 const serverGraceMs = 1_500
 

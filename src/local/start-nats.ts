@@ -39,7 +39,7 @@ export async function startNats(options: StartOptions): Promise<NatsServer> {
       dataDir,
       args: ['--config', configFile],
       // Less garbage than Go's defaults let pile up: some 100 MB less at full speed (docs/adr/0007-memory.md).
-      env: { GOGC: '50', GOMEMLIMIT: '192MiB' },
+      env: { GOGC: '50', GOMEMLIMIT: '144MiB' },
       isReady: () => isReady(port, monitorPort, storeDir),
     })
     return Object.assign(server, { url: `nats://127.0.0.1:${port}`, port, monitorPort })
