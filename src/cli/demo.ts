@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { SingleBar } from 'cli-progress'
 import { type Command, Option } from 'commander'
 import { exitCodes } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
@@ -11,6 +10,7 @@ import { interrupted, onInterrupt } from './interrupt.ts'
 import { Load, type LoadProgress, type LoadResult } from './load.ts'
 import { wholeNumber } from './options.ts'
 import { orderFlow } from './order-flow.ts'
+import { showProgress } from './progress.ts'
 import { type Layout, layouts, type Stack, startStack } from './stack.ts'
 
 interface DemoOptions {
@@ -70,10 +70,12 @@ async function demo(options: DemoOptions): Promise<void> {
     const load = new Load(nats)
     await load.open((error) => say(`cannot follow the answers: ${error.message}`))
     const commandsBefore = (await nats.jsm.streams.info('ORDERS')).state.messages
-    const progress = progressLine(options.orders, load)
+    const progress = showProgress(options.orders)
     bar = progress
     const run = `d${options.seed}-${commandsBefore}`
-    const result = await load.run(orderFlow(options.seed, run), options.orders, options.rate, progress.update)
+    const result = await load.run(orderFlow(options.seed, run), options.orders, options.rate, (at) =>
+      progress.update(at.answered, detailsOf(at, load)),
+    )
     progress.stop()
     say('checking that everything adds up')
     const audited = await audit(nats)
@@ -93,36 +95,10 @@ async function demo(options: DemoOptions): Promise<void> {
   }
 }
 
-/** A bar and a live line on a terminal; elsewhere a line every two seconds. */
-function progressLine(total: number, load: Load): { update: (progress: LoadProgress) => void; stop: () => void } {
-  const details = ({ sent, answered, elapsedMs }: LoadProgress) => {
-    const { p50, p99 } = load.latencyMs().report
-    const rate = Math.round((answered / Math.max(1, elapsedMs)) * 1_000)
-    return `${rate} orders/s | ${sent - answered} in flight | report P50 ${p50} ms, P99 ${p99} ms`
-  }
-  if (!process.stderr.isTTY) {
-    let toldMs = 0
-    return {
-      update: (progress) => {
-        if (progress.elapsedMs - toldMs < 2_000 && progress.answered < total) return
-        toldMs = progress.elapsedMs
-        process.stderr.write(`${progress.answered}/${total} | ${details(progress)}\n`)
-      },
-      stop: () => undefined,
-    }
-  }
-  const bar = new SingleBar({
-    format: '{bar} {percentage} % | {value}/{total} | {details}',
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    hideCursor: true,
-    clearOnComplete: false,
-  })
-  bar.start(total, 0, { details: '' })
-  return {
-    update: (progress) => bar.update(progress.answered, { details: details(progress) }),
-    stop: () => bar.stop(),
-  }
+function detailsOf({ sent, answered, elapsedMs }: LoadProgress, load: Load): string {
+  const { p50, p99 } = load.latencyMs().report
+  const rate = Math.round((answered / Math.max(1, elapsedMs)) * 1_000)
+  return `${rate} orders/s | ${sent - answered} in flight | report P50 ${p50} ms, P99 ${p99} ms`
 }
 
 function report(asJson: boolean, ok: boolean, result: LoadResult, audited: Audit): void {

@@ -37,7 +37,8 @@ export function seededRandom(seed: number): () => number {
 
 /**
  * A realistic stream of commands, the same for the same seed: orders around a moving mid on several symbols and
- * accounts, market and IOC orders, cancels, replaces, some that risk must refuse and some that nobody can read.
+ * accounts, market and IOC orders, stops, icebergs, orders that only reduce or avoid their own, cancels, replaces, some
+ * that risk must refuse and some that nobody can read.
  * Orders are named by clOrdId, so that cancels need not know the answers.
  *
  * @param run makes the clOrdIds of this run different from those of others on the same streams
@@ -57,7 +58,7 @@ export function* orderFlow(seed: number, run: string, shape = usualShape): Gener
     (_, index): Market => known[index] ?? { symbol: `X${index}`, decimals: 2, tick: 0.01, quantity: 10, mid: 100 },
   )
   const accounts = Array.from({ length: shape.accounts }, (_, index) => `trader-${String(index + 1).padStart(2, '0')}`)
-  const open: { account: string; clOrdId: string; market: Market }[] = []
+  const open: { account: string; clOrdId: string; market: Market; isStop: boolean }[] = []
   let next = 0
 
   const priceNear = (market: Market, spread: number) =>
@@ -82,6 +83,7 @@ export function* orderFlow(seed: number, run: string, shape = usualShape): Gener
     }
     if (what < 0.36 && open.length > 20) {
       const target = pick(open)
+      if (target.isStop) continue
       const clOrdId = `${run}-${++next}`
       const body = JSON.stringify({
         account: target.account,
@@ -109,6 +111,24 @@ export function* orderFlow(seed: number, run: string, shape = usualShape): Gener
       yield { kind: 'new', account, body }
     } else if (what < 0.47) {
       yield { kind: 'new', account, body: JSON.stringify({ ...base, ordType: 'MARKET', quantity: quantityOf(market) }) }
+    } else if (what < 0.5) {
+      const away = (side === 'BUY' ? 1 : -1) * (1 + random() * 20)
+      const terms = pick(specialTypes)
+      const isStop = terms.ordType !== 'LIMIT'
+      const body = JSON.stringify({
+        ...base,
+        ordType: terms.ordType,
+        reduceOnly: terms.reduceOnly,
+        stpMode: terms.stpMode,
+        quantity: quantityOf(market),
+        ...(terms.ordType === 'TRAILING_STOP' ? { trailingOffset: (market.tick * 20).toFixed(market.decimals) } : {}),
+        ...(terms.ordType === 'STOP' || terms.ordType === 'STOP_LIMIT' ? { stopPrice: priceNear(market, away) } : {}),
+        ...(terms.ordType === 'STOP_LIMIT' ? { price: priceNear(market, away * 1.5) } : {}),
+        ...(terms.ordType === 'LIMIT' ? { price: priceNear(market, random() < 0.5 ? away : -away) } : {}),
+        ...(terms.isIceberg === true ? { displayQuantity: (market.quantity * 0.05).toFixed(2) } : {}),
+      })
+      yield { kind: 'new', account, body }
+      open.push({ account, clOrdId, market, isStop })
     } else {
       const marketable = random() < 0.3
       const spread = (marketable ? 1 : -1) * (side === 'BUY' ? 1 : -1) * (1 + random() * 20)
@@ -121,11 +141,27 @@ export function* orderFlow(seed: number, run: string, shape = usualShape): Gener
         price: priceNear(market, spread),
       })
       yield { kind: 'new', account, body }
-      if (timeInForce !== 'IOC') open.push({ account, clOrdId, market })
+      if (timeInForce !== 'IOC') open.push({ account, clOrdId, market, isStop: false })
       if (open.length > 5_000) open.shift()
     }
   }
 }
+
+const specialTypes: readonly {
+  readonly ordType: string
+  readonly isIceberg?: true
+  readonly reduceOnly?: true
+  readonly stpMode?: string
+}[] = [
+  { ordType: 'STOP' },
+  { ordType: 'STOP_LIMIT' },
+  { ordType: 'TRAILING_STOP' },
+  { ordType: 'LIMIT', isIceberg: true },
+  { ordType: 'LIMIT', reduceOnly: true },
+  { ordType: 'LIMIT', stpMode: 'EXPIRE_TAKER' },
+  { ordType: 'LIMIT', stpMode: 'EXPIRE_MAKER' },
+  { ordType: 'LIMIT', stpMode: 'EXPIRE_BOTH' },
+]
 
 const malformedBodies = [
   '{"symbol":"BTCUSDT","side":"BUY"',
