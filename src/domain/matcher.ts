@@ -233,11 +233,20 @@ export class Matcher {
 }
 
 /** Whether an order has the prices of its kind. */
-function isComplete({ ordType, priceTicks, protectionTicks, stopTicks, trailingTicks }: NewRecord): boolean {
-  const waits = ordType !== 'LIMIT' && ordType !== 'MARKET'
-  if (waits !== (stopTicks !== undefined) || (ordType === 'TRAILING_STOP') !== (trailingTicks !== undefined))
-    return false
-  return (ordType === 'LIMIT' || ordType === 'STOP_LIMIT' ? priceTicks : (protectionTicks ?? stopTicks)) !== undefined
+function isComplete(record: NewRecord): boolean {
+  const { ordType, stopTicks } = record
+  switch (ordType) {
+    case 'LIMIT':
+      return record.priceTicks !== undefined && stopTicks === undefined
+    case 'MARKET':
+      return record.protectionTicks !== undefined && stopTicks === undefined
+    case 'STOP':
+      return stopTicks !== undefined
+    case 'STOP_LIMIT':
+      return record.priceTicks !== undefined && stopTicks !== undefined
+    case 'TRAILING_STOP':
+      return record.trailingTicks !== undefined && stopTicks !== undefined
+  }
 }
 
 function refusalOf(order: Order): Refused | undefined {

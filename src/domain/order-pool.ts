@@ -23,7 +23,10 @@ export class OrderPool {
   }
 
   nextRecord(): void {
-    for (let order = this.#justEnded.pop(); order; order = this.#justEnded.pop())
+    const justEnded = this.#justEnded
+    while (justEnded.length > 0) {
+      const order = justEnded.pop() as Order
       if (this.#spare.length < spareMax) this.#spare.push(order)
+    }
   }
 }

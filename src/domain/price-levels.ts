@@ -181,7 +181,8 @@ export class PriceLevels {
       this.#floors.splice(chunkAt, 1)
       this.#floors[0] = -Infinity
     }
-    if (level === this.best) this.best = this.#chunks.at(-1)?.levels.at(-1)
+    if (level === this.best)
+      this.best = levels.length > 0 ? levels[levels.length - 1] : this.#chunks.at(-1)?.levels.at(-1)
   }
 
   #chunkAt(rank: number): number {
