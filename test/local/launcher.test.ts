@@ -93,6 +93,19 @@ void t.test('P1.01 an install by hand counts', async (t) => {
   t.equal(npmCalls(), 0)
 })
 
+void t.test('P1.01 the packages of another project, to which node_modules is a link, stay', async (t) => {
+  const { dir, folder, run } = project(
+    t,
+    'rm -rf node_modules/* && mkdir -p node_modules/node/bin && ln -s "$REAL_NODE" node_modules/node/bin/node',
+  )
+  mkdirSync(join(folder, 'other'))
+  writeFileSync(join(folder, 'other/package'), '')
+  symlinkSync('../other', join(dir, 'node_modules'))
+  t.equal((await run()).code, 0)
+  t.ok(existsSync(join(folder, 'other/package')))
+  t.notOk(existsSync(join(folder, 'other/node')))
+})
+
 void t.test(
   'P1.01 two first starts at once install once; a lock left by a killed start does not hold them up',
   async (t) => {
