@@ -1,4 +1,4 @@
-import type { JetStreamManager } from '@nats-io/jetstream'
+import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream'
 import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import { headerNames } from '../subjects/names.ts'
@@ -157,7 +157,14 @@ export class FencedWriter {
 
   #ask(subject: string, body: string, lines: string, sequence: number): void {
     this.#unanswered += 1
-    this.#publisher.publish(subject, body, lines, (ack) => this.#answered(sequence, ack))
+    this.#publisher.publish(subject, body, lines, (ack) => {
+      // A throw would end the client's reader, and with it everything else on the connection.
+      try {
+        this.#answered(sequence, ack)
+      } catch (error) {
+        this.#fail(error instanceof Error ? error : new Error(messageOf(error)))
+      }
+    })
   }
 
   #answered(sequence: number, ack: PubAck): void {
@@ -232,25 +239,25 @@ export class FencedWriter {
    */
   async #readBack(): Promise<boolean> {
     const { jsm } = this.#nats
+    let lastSequence: number
+    let last: StoredMsg | null
     try {
-      const lastSequence = await lastSequenceOf(jsm, this.#stream)
-      const last =
-        lastSequence > this.#storedSequence && (await storedMessage(jsm, this.#stream, { seq: lastSequence }))
-      if (last === false) return true
-      const isOurs =
-        last?.header.get('Nats-Msg-Id') === `${this.#writerId}-${lastSequence}` &&
-        lastSequence - this.#storedSequence <= this.pending
-      if (!isOurs)
-        throw new PipelineError(
-          'WRITER_FENCED',
-          `${this.#stream} holds a message at ${lastSequence} that another process wrote: it has taken over`,
-        )
-      this.#storedUpTo(lastSequence)
+      lastSequence = await lastSequenceOf(jsm, this.#stream)
+      if (lastSequence <= this.#storedSequence) return true
+      last = await storedMessage(jsm, this.#stream, { seq: lastSequence })
     } catch (error) {
-      if (error instanceof PipelineError) throw error
       this.#log.warn({ stream: this.#stream, problem: messageOf(error) }, 'cannot read back, trying again')
       return false
     }
+    const isOurs =
+      last?.header.get('Nats-Msg-Id') === `${this.#writerId}-${lastSequence}` &&
+      lastSequence - this.#storedSequence <= this.pending
+    if (!isOurs)
+      throw new PipelineError(
+        'WRITER_FENCED',
+        `${this.#stream} holds a message at ${lastSequence} that another process wrote: it has taken over`,
+      )
+    this.#storedUpTo(lastSequence)
     return true
   }
 

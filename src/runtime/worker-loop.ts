@@ -261,7 +261,12 @@ export class WorkerLoop {
   #arrived(delivery: Delivery): void {
     if (this.#phase === 'stopped') return
     this.#waiting.push(delivery)
-    this.#pump()
+    // The client would take a throw for the end of the consumer, and nobody would hear of it.
+    try {
+      this.#pump()
+    } catch (error) {
+      this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+    }
   }
 
   /** Takes batches while there are messages and room for their outputs. A batch that settles at once comes back here. */
