@@ -111,9 +111,9 @@ export class StatelessCheck {
     const { account = '', symbol } = command
     const unknown: string[] = []
     const warnings: string[] = []
-    await Promise.all([this.#knowLimits(account, symbol, unknown), this.#knowMark(symbol, warnings)])
+    const [mark] = await Promise.all([this.#findMark(symbol, warnings), this.#knowLimits(account, symbol, unknown)])
     if (settings.FAST_PATH_ENABLED && unknown.length === 0) {
-      const evaluation = this.#evaluate(command, new AccountExposure(account))
+      const evaluation = this.#evaluate(command, new AccountExposure(account), mark)
       const { reason, fastPath } = evaluation
       if (reason === null ? fastPath : !portfolioReasons.has(reason))
         return withWarnings(checkResultOf(evaluation, true), reason === null ? [noPortfolio, ...warnings] : warnings)
@@ -129,7 +129,7 @@ export class StatelessCheck {
     // What changed meanwhile was dropped.
     await this.#knowLimits(account, symbol, unknown)
     if (known && !portfolio) unknown.push(`positions of ${account} do not fit the configured lots`)
-    const evaluation = this.#evaluate(command, portfolio ?? new AccountExposure(account))
+    const evaluation = this.#evaluate(command, portfolio ?? new AccountExposure(account), mark)
     const result = checkResultOf(evaluation, false)
     if (result.reason === null) warnings.unshift(noOpenOrders)
     warnings.unshift(...unknown)
@@ -138,9 +138,13 @@ export class StatelessCheck {
     return withWarnings({ ...result, reason: 'RISK_STATE_UNKNOWN', level: 'HIGH' }, warnings)
   }
 
-  #evaluate(command: NewOrder, account: AccountExposure): Evaluation {
+  #evaluate(command: NewOrder, account: AccountExposure, mark: Mark | undefined): Evaluation {
     const { rules, nowUs } = this.#options
-    return rules.evaluate(command, { account, market: this.#marketOf(command.symbol), timeUs: nowUs() })
+    const market = this.#marketOf(command.symbol)
+    // A portfolio has brought the mark of its position, which may be another venue's.
+    if (market && mark)
+      market.lastTicks = mark.price === undefined ? undefined : nearestUnits(mark.price, market.instrument.tick)
+    return rules.evaluate(command, { account, market, timeUs: nowUs() })
   }
 
   async #knowLimits(account: string, symbol: string, unknown: string[]): Promise<void> {
@@ -154,16 +158,15 @@ export class StatelessCheck {
     }
   }
 
-  async #knowMark(symbol: string, warnings: string[]): Promise<void> {
-    const market = this.#marketOf(symbol)
-    if (!market) return
+  async #findMark(symbol: string, warnings: string[]): Promise<Mark | undefined> {
+    if (!this.#marketOf(symbol)) return undefined
     try {
-      const { price } = this.#marks.peek(symbol) ?? (await this.#marks.get(symbol))
-      market.lastTicks = price === undefined ? undefined : nearestUnits(price, market.instrument.tick)
+      return this.#marks.peek(symbol) ?? (await this.#marks.get(symbol))
     } catch (error) {
       warnings.push(
         `the last price of ${symbol} is not known, an older or the reference price is used: ${messageOf(error)}`,
       )
+      return undefined
     }
   }
 

@@ -124,6 +124,27 @@ void t.test('P2.03 the stateless check', async (t) => {
     await stop()
   })
 
+  await t.test(
+    'P2.03 a market order is protected from the last own trade, wherever a position is marked',
+    async (t) => {
+      const { ask, stop } = await startReplica()
+      const kept = String(await redis.hget('position:a', 'BTCUSDT'))
+      // As by ticks of another venue, at 60,000.
+      await redis.hset('position:a', 'BTCUSDT', kept.replace(/"unrealizedPnl":[^,]*/, '"unrealizedPnl":60000'))
+      const revision = await limits.put('account.a', JSON.stringify({ maxPosition: 10, maxOrderValue: 25_000 }))
+      await until(
+        'the gate to know',
+        async () => Number((await gate('GET', '/stats')).json['limits_revision']) >= revision,
+      )
+      const market = '{"account":"a","symbol":"BTCUSDT","side":"buy","type":"market","quantity":0.5}'
+      t.match((await gate('POST', '/check', market)).json, { approved: true })
+      t.match((await ask('POST', '/check', market)).json, { approved: true })
+      await limits.put('account.a', JSON.stringify({ maxPosition: 10, maxGrossExposure: 600_000 }))
+      await redis.hset('position:a', 'BTCUSDT', kept)
+      await stop()
+    },
+  )
+
   for (const mode of ['closed', 'open'])
     await t.test(`P2.03 RISK_FAIL_MODE ${mode}: a missing position is unknown, not flat`, async (t) => {
       const { check, stop } = await startReplica({ RISK_FAIL_MODE: mode })
