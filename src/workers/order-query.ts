@@ -47,7 +47,7 @@ export function serveOrderQueries(nats: Nats, matcher: Matcher, cmdSeq: () => nu
       }
       return `{"orders":[${page.join(',')}],"hasMore":false}`
     }),
-    answer(querySubjects.book('*'), (symbol, depth) => encodeBook(matcher, symbol, Number(depth), cmdSeq())),
+    answer(querySubjects.book('*'), (symbol, depth) => encodeBook(matcher, symbol, depthOf(depth), cmdSeq())),
   ]
   return {
     stop: () => {
@@ -68,9 +68,14 @@ function encodeOrder(order: Order): string {
   return `${json}}`
 }
 
+/** Anybody may ask: a reply above the server's max_payload would throw in the client's reader and end it. */
+function depthOf(body: string): number {
+  return /^\d{1,9}$/.test(body) ? Math.min(depthMax, Number(body)) : 0
+}
+
 /** The book a door answers with; `seq` is the `cmdSeq` of the last record of RISK that it reflects. */
 function encodeBook(matcher: Matcher, symbol: string, depth: number, seq: number): string {
-  const { bids, asks } = matcher.depth(symbol, Math.min(depthMax, depth))
+  const { bids, asks } = matcher.depth(symbol, depth)
   const instrument = matcher.instrument(symbol)
   const side = (levels: readonly DepthLevel[]) =>
     instrument

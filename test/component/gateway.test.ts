@@ -268,6 +268,8 @@ void t.test('P1.13 the door answers with stored reports', async (t) => {
     t.match((await ask('GET', '/book/UNSEEN')).json, { symbol: 'UNSEEN', bids: [], asks: [] })
     for (const path of ['/book/a*', '/book/X?depth=0', '/book/X?depth=1001', '/book/X?depth=a'])
       t.equal((await ask('GET', path)).status, 400, path)
+    for (const depth of ['-1', 'all', '1e9', ''])
+      t.match((await nats.connection.request('query.book.ETHUSDT', depth)).string(), /"bids":\[\],"asks":\[\]/, depth)
 
     const positions = await until('the position', async () => {
       const found = await ask('GET', '/positions/lists')
