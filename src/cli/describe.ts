@@ -3,13 +3,13 @@ import type { OrderState } from '../domain/order-views.ts'
 import type { Command } from '../schemas/command.ts'
 import type { ExecutionReport } from '../schemas/execution.ts'
 import type { RiskRecord } from '../schemas/risk.ts'
-import { numberText } from './output.ts'
+import { numberText, visible } from './output.ts'
 
 type Amount = number | string | undefined
 
 /** What is there, with blanks between. */
 function words(...parts: readonly (string | undefined | false)[]): string {
-  return parts.filter((part) => part !== undefined && part !== false && part !== '').join(' ')
+  return visible(parts.filter((part) => part !== undefined && part !== false && part !== '').join(' '))
 }
 
 function of(account: string | undefined): string | undefined {
@@ -31,7 +31,7 @@ export function describeRefusal({
   text,
 }: Pick<ExecutionReport, 'ordRejReason' | 'text'>): string {
   if (reason === undefined || text === undefined) return reason ?? text ?? ''
-  return text.startsWith(reason) ? text : `${reason}: ${text}`
+  return visible(text.startsWith(reason) ? text : `${reason}: ${text}`)
 }
 
 /** `o-17 BTCUSDT BUY Trade 0.2 @ 45000 → Filled (alice)`. */

@@ -11,7 +11,7 @@ import type { HaltTarget, NewRecord } from '../schemas/risk.ts'
 import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
 import { checkEntry, msBetween, readEntry, type StoredRecord, untilRecord, writeEntry } from './limits-change.ts'
 import { timeoutOption } from './options.ts'
-import { printJson, printLine, say } from './output.ts'
+import { printJson, printLine, say, visible } from './output.ts'
 import { numeric, renderTable } from './table.ts'
 
 interface Options extends NatsOption {
@@ -249,7 +249,7 @@ async function list(nats: Nats, { json }: Options): Promise<void> {
           haltText(target),
           rfc3339FromUs(sinceUs),
           String(revision),
-          reason,
+          visible(reason),
         ]),
       ),
     )

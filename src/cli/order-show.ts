@@ -12,7 +12,7 @@ import { executionsSubject, parseOrdersSubject, querySubjects } from '../subject
 import { withNats } from './connect.ts'
 import { describeOrder, describeReport } from './describe.ts'
 import type { SendOptions } from './order-send.ts'
-import { exactJson, numberText, printJson, printLine, redraw, say } from './output.ts'
+import { exactJson, numberText, printJson, printLine, redraw, say, visible } from './output.ts'
 import { numeric, renderTable } from './table.ts'
 import { watch } from './watch.ts'
 
@@ -169,7 +169,7 @@ function renderOrders(orders: readonly OrderState[]): string {
     order.side ?? '-',
     ...[order.quantity, order.price, order.filledQuantity, order.averagePrice].map(numberText),
     order.status,
-    order.clOrdId ?? '-',
+    visible(order.clOrdId ?? '-'),
   ])
   return renderTable(columns, rows)
 }

@@ -6,6 +6,17 @@ export function printLine(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
+/**
+ * Text that somebody else has written, on one line: control characters, which would write on our terminal, and those
+ * that turn the direction of what follows, as in JSON.
+ */
+export function visible(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
 /** One document, on one line. */
 export function printJson(document: unknown): void {
   printLine(JSON.stringify(document))

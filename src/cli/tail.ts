@@ -13,7 +13,7 @@ import { parseOrdersSubject } from '../subjects/names.ts'
 import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
 import { describeCommand, describeRecord, describeReport } from './describe.ts'
 import { onInterrupt } from './interrupt.ts'
-import { endWithReader, exactJson, numberText, printJson, printLine } from './output.ts'
+import { endWithReader, exactJson, numberText, printJson, printLine, visible } from './output.ts'
 
 interface TailOptions extends NatsOption {
   readonly account?: string
@@ -111,7 +111,9 @@ async function follow(nats: Nats, { stream, label }: Source, options: TailOption
     const { sequence, subject, timeUs } = tailed.message
     const time = rfc3339FromUs(timeUs)
     if (json) printJson({ time, stream, seq: sequence, subject, message: contentOf(tailed.message.data) })
-    else for (const { text } of happenings) printLine(`${time.slice(11, 23)}  ${label.padEnd(5)} ${sequence}  ${text}`)
+    else
+      for (const { text } of happenings)
+        printLine(`${time.slice(11, 23)}  ${label.padEnd(5)} ${sequence}  ${visible(text)}`)
   }
 }
 

@@ -1,5 +1,5 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { PipelineError } from '../base/errors.ts'
 import { readIfThere, tryLock, type Lock } from './lock.ts'
 import { commandOf, isRunning, poll, processId, signalGroup, type ProcessId } from './process.ts'
@@ -16,7 +16,7 @@ export function lockDataDir(dataDir: string): Lock {
 
 function makeLock(dataDir: string): Lock | number {
   try {
-    mkdirSync(dataDir, { recursive: true })
+    makeFolder(resolve(dataDir))
     return tryLock(join(dataDir, 'lock'))
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
@@ -27,6 +27,19 @@ function makeLock(dataDir: string): Lock | number {
       `the data folder ${dataDir} cannot be used: ${problem} (${code}). Choose another with --data-dir`,
       { cause: error },
     )
+  }
+}
+
+/** `mkdirSync` with `recursive` never returns where the parent exists and nothing can be made in it, as in /proc. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return
+    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error
+    makeFolder(dirname(path))
+    makeFolder(path)
   }
 }
 

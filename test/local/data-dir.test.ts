@@ -109,6 +109,7 @@ void t.test('P1.04 a data folder that cannot be one is named with the reason and
   refused(file, /file cannot be used: it is a file .*--data-dir/)
   refused(join(file, 'below'), /a part of its path is a file/)
   refused(join(folder, 'x'.repeat(300)), /its name is too long/)
+  if (existsSync('/proc/self')) refused('/proc/nothing/below', /it cannot be made there/)
   const readOnly = join(folder, 'read-only')
   mkdirSync(readOnly, { mode: 0o500 })
   // Nothing is forbidden to root.
