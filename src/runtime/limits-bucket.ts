@@ -13,6 +13,7 @@ import { isStreamNotFound } from './streams.ts'
 
 const stream = 'KV_LIMITS'
 const subjectPrefix = '$KV.LIMITS.'
+const lookIntervalMs = 2_000
 
 /** A changed entry of KV LIMITS. */
 export type LimitsChange = LimitsEntry & { readonly revision: number }
@@ -20,7 +21,7 @@ export type LimitsChange = LimitsEntry & { readonly revision: number }
 export interface LimitsWatch {
   /** Changes since the last call, in order of revision. */
   readonly take: () => readonly LimitsChange[]
-  /** Entries that have no effect, each with what is wrong with it. */
+  /** Entries that have no effect, each with what is wrong with it; and why changes are not heard, if they are not. */
   readonly problems: () => readonly string[]
   /** Of the newest entry; 0 while there is none. */
   readonly lastRevision: () => number
@@ -57,10 +58,23 @@ export async function watchLimits(
     }
     if (pending === 0) initial.resolve(undefined)
   }
-  if ((await nats.jsm.streams.info(stream)).state.messages === 0) initial.resolve(undefined)
+  const { created, state } = await nats.jsm.streams.info(stream)
+  if (state.messages === 0) initial.resolve(undefined)
   const follower = await followStream(nats, stream, 0, onEntry, options.onFatal)
   // What is in force now is known before the first command is decided.
   await initial.promise
+  // A bucket that is made anew delivers nothing to who followed the old one, and no error either.
+  let bucketProblem: string | undefined
+  const look = async () => {
+    try {
+      const isSame = (await nats.jsm.streams.info(stream)).created === created
+      bucketProblem = isSame ? undefined : 'KV LIMITS was made anew: its changes are not heard; start risk-gate again'
+    } catch (error) {
+      // Without an answer nothing is known; that NATS is away is said elsewhere.
+      if (isStreamNotFound(error)) bucketProblem = 'KV LIMITS is gone: limits and halts stay as they are'
+    }
+  }
+  const looking = setInterval(() => void look(), lookIntervalMs)
   return {
     take: () => {
       if (changes.length === 0) return changes
@@ -68,9 +82,12 @@ export async function watchLimits(
       changes = []
       return taken
     },
-    problems: () => [...problems.values()],
+    problems: () => [...problems.values(), ...(bucketProblem === undefined ? [] : [bucketProblem])],
     lastRevision: () => lastRevision,
-    stop: () => follower.stop(),
+    stop: () => {
+      clearInterval(looking)
+      return follower.stop()
+    },
   }
 }
 

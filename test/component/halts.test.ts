@@ -181,3 +181,18 @@ void t.test('P2.05 a change while nats-server was away, and entries that mean no
   const ack = await runCli(['halt', 'account', 'a', '--json', '--timeout-ms', '15000'], { NATS_URL: server.url })
   t.match({ code: ack.code, ...JSON.parse(ack.stdout) }, { code: 0, halted: true, name: 'a' })
 })
+
+void t.test('P2.05 health says when KV LIMITS is not heard any more', async (t) => {
+  const server = await startTestNats(t)
+  const nats = await connectTestNats(t, server.url)
+  const { ports } = await startTestWorkers(t, server.url, { workers: ['risk-gate'] })
+  const port = ports['risk-gate']
+  await untilHealth('the gate to be healthy', port, ({ body }) => body.status === 'healthy')
+  const { config } = await nats.jsm.streams.info('KV_LIMITS')
+  await nats.jsm.streams.delete('KV_LIMITS')
+  const saying = (reason: RegExp) =>
+    untilHealth(String(reason), port, ({ body }) => body.status === 'degraded' && reason.test(body.reason ?? ''))
+  await saying(/KV LIMITS is gone/)
+  await nats.jsm.streams.add(config)
+  await saying(/KV LIMITS was made anew/)
+})
