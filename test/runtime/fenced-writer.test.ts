@@ -254,6 +254,20 @@ void t.test('P1.09 a message that the stream will never take', async (t) => {
   t.same(await contents(nats), ['1 epoch'])
 })
 
+void t.test('P1.09 one in the middle of a burst that the stream will never take', async (t) => {
+  const nats = await emptyStream(t, { max_msg_size: 500 })
+  const desk = await takeOver(t, nats)
+  desk.write(5)
+  desk.writer.write({ subject: stream, body: 'x'.repeat(600), position: { inSeq: 6, inIndex: 0 } }, () =>
+    t.fail('it is not stored'),
+  )
+  desk.write(5)
+  await until('the end', () => desk.fatals.length > 0)
+  t.ok(isPipelineError(desk.fatals[0], 'STREAM_ROOM'), String(desk.fatals[0]))
+  t.same(await contents(nats), inOrder(5), 'those before it are stored, those behind it are not')
+  t.same(desk.stored, inOrder(5).slice(1))
+})
+
 void t.test('P1.09 what AckedPublisher says of one publish', async (t) => {
   const nats = await emptyStream(t)
   const publisher = new AckedPublisher(nats.connection, 100)
