@@ -80,6 +80,8 @@ const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
 const startTimeoutMs = 30_000
 /** V8 lets garbage pile up while memory is free; these bound it (docs/adr/0007-memory.md). */
 const memoryFlags = ['--max-semi-space-size=16', '--heap-growing-percent=50']
+/** Code that runs once an order is compiled at once; V8 would interpret it for minutes (docs/adr/0008-speed.md). */
+const speedFlags = ['--always-sparkplug']
 const doorMemoryFlags = ['--max-semi-space-size=4', '--heap-growing-percent=30']
 const workerGraceMs = 2_800
 const serverGraceMs = 1_500
@@ -276,6 +278,7 @@ async function startWorkers(
     command: process.execPath,
     args: [
       ...(workers.includes('gateway') ? doorMemoryFlags : memoryFlags),
+      ...speedFlags,
       mainFile,
       'worker',
       ...workers,
