@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { rfc3339FromUs } from '../base/clock.ts'
 import { exitCodes, PipelineError } from '../base/errors.ts'
 import { haltText } from '../domain/halts.ts'
+import { decodeMessage } from '../runtime/decode-message.ts'
 import { readLimitsEntries } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { tailStream } from '../runtime/tail.ts'
@@ -202,7 +203,7 @@ async function countCanceled(
   let count = 0
   const signal = AbortSignal.timeout(timeoutMs)
   for await (const { message } of tailStream(nats, 'EXECUTIONS', { sequence: executionsBefore + 1 }, signal)) {
-    const execution = decodeExecution(message.data)
+    const execution = decodeMessage('EXECUTIONS', message, decodeExecution)
     if (execution.cmdSeq !== cmdSeq) continue
     count += execution.reports.filter(({ execType }) => execType === 'Canceled').length
     const [part, parts] = execution.part?.split('/') ?? []

@@ -1,13 +1,14 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { rfc3339FromUs, usFromRfc3339 } from '../base/clock.ts'
-import { PipelineError } from '../base/errors.ts'
+import { isPipelineError, PipelineError } from '../base/errors.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
+import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { type TailedMessage, tailStream } from '../runtime/tail.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import { decodeExecution } from '../schemas/execution.ts'
 import { decodeAccountPosition, decodePosition } from '../schemas/position.ts'
-import type { RiskMessage } from '../schemas/risk.ts'
+import { decodeRisk } from '../schemas/risk.ts'
 import type { StreamName } from '../subjects/contract.ts'
 import { parseOrdersSubject } from '../subjects/names.ts'
 import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
@@ -138,13 +139,24 @@ function isWanted({ account, symbol }: Happening, wanted: TailOptions): boolean 
   return wanted.symbol === undefined || symbol === wanted.symbol.toUpperCase()
 }
 
-function happeningsOf({ stream, message, reason }: TailedMessage): Happening[] {
+function happeningsOf(tailed: TailedMessage): Happening[] {
+  try {
+    return readableHappeningsOf(tailed)
+  } catch (error) {
+    // The workers stop at such a message: whoever looks for it must get past it.
+    if (isPipelineError(error, 'STREAM_UNREADABLE')) return [{ text: error.message }]
+    throw error
+  }
+}
+
+/** @throws PipelineError STREAM_UNREADABLE */
+function readableHappeningsOf({ stream, message, reason }: TailedMessage): Happening[] {
   const { data, subject } = message
   switch (stream) {
     case 'ORDERS':
       return [commandIn(subject, data)]
     case 'RISK': {
-      const { epoch, records } = parseOwnJson(textFromUtf8(data)) as RiskMessage
+      const { epoch, records } = decodeMessage(stream, message, decodeRisk)
       if (epoch !== undefined) return [takeOver('risk-gate')]
       return records.map((record) => {
         const terms = record.type === 'reject' ? record.echo : record
@@ -156,7 +168,7 @@ function happeningsOf({ stream, message, reason }: TailedMessage): Happening[] {
       })
     }
     case 'EXECUTIONS': {
-      const { epoch, reports } = decodeExecution(data)
+      const { epoch, reports } = decodeMessage(stream, message, decodeExecution)
       if (epoch !== undefined) return [takeOver('oms-matcher')]
       return reports.map((report) => ({
         account: report.account,
@@ -165,7 +177,7 @@ function happeningsOf({ stream, message, reason }: TailedMessage): Happening[] {
       }))
     }
     case 'POSITIONS':
-      return positionIn(subject, data)
+      return decodeMessage(stream, message, () => positionIn(subject, data))
     case 'TICKS':
       return [tickIn(subject, data)]
     case 'DLQ': {

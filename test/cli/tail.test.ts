@@ -95,3 +95,26 @@ void t.test('P1.05 `tail` prints what happens, a line each', async (t) => {
   t.equal(wrong.code, 64)
   t.match(wrong.stderr, /no stream trades; there are orders, risk/)
 })
+
+void t.test('P2.11 `tail` says what no worker of ours wrote, and goes on', async (t) => {
+  const server = await startTestNats(t)
+  const env = { NATS_URL: server.url }
+  t.equal((await runCli(['streams', '--apply'], env)).code, 0)
+  const nats = await connectTestNats(t, server.url)
+  const cli = startCli(t, ['tail', 'all', '--since', '10m'], env)
+  await nats.js.publish('w.executions.BTCUSDT', '{"reports":[]}')
+  await nats.js.publish('w.executions.BTCUSDT', 'hello')
+  await nats.js.publish('risk.decisions', '{}')
+  await nats.js.publish('w.positions.alice.BTCUSDT', 'hello')
+  await nats.js.publish('w.executions._epoch', '{"epoch":1,"reports":[]}')
+  for (const pattern of [
+    /EXEC +1 {2}message 1 of EXECUTIONS was not written by a worker: it has no cmdSeq/,
+    /EXEC +2 {2}message 2 of EXECUTIONS was not written by a worker/,
+    /RISK +1 {2}message 1 of RISK was not written by a worker: it has no records/,
+    /POS +1 {2}message 1 of POSITIONS was not written by a worker/,
+    /EXEC +3 {2}a new oms-matcher has taken over/,
+  ])
+    await until(String(pattern), () => cli.lines.some((line) => pattern.test(line)))
+  t.equal(await cli.interrupt(), 130)
+  t.equal(cli.stderr(), '')
+})
