@@ -80,9 +80,9 @@ const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
 const startTimeoutMs = 30_000
 /** V8 lets garbage pile up while memory is free; these bound it (docs/adr/0007-memory.md). */
 const memoryFlags = ['--max-semi-space-size=16', '--heap-growing-percent=50']
-/** Code that runs once an order is compiled at once; V8 would interpret it for minutes (docs/adr/0008-speed.md). */
-const speedFlags = ['--always-sparkplug']
 const doorMemoryFlags = ['--max-semi-space-size=4', '--heap-growing-percent=30']
+/** Much of the chain runs too seldom for V8 to compile it by itself (docs/adr/0008-speed.md). */
+const speedFlags = ['--always-sparkplug']
 const workerGraceMs = 2_800
 const serverGraceMs = 1_500
 
