@@ -10,6 +10,8 @@ export interface LoggedError {
 const errorLevel = 50
 /** E.g. `[123] 2026/11/22 09:30:00.123456 [ERR] …` */
 const natsLine = /^\[\d+\] (\d+\/\d+\/\d+ \d+:\d+:\d+)\S* \[(ERR|FTL)\] (.*)/
+/** What Node prints when it crashes, and a worker that cannot start. */
+const crashLine = /^(Uncaught |trade2026: )?(\w*Error\b|[A-Z]+_[A-Z_]+: )/
 /** Only the newest part of a log that has grown large is looked at. */
 const tailBytesMax = 64 * 2 ** 20
 
@@ -26,7 +28,7 @@ export function errorsLogged(dataDir: string, sinceMs: number): LoggedError[] {
     )
 }
 
-/** @param log lines of pino, of nats-server, and what Node prints when it crashes */
+/** @param log lines of pino, of nats-server, and what crashes print */
 export function errorsIn(log: string, sinceMs: number): string[] {
   let isRecent = false
   return log.split('\n').flatMap((line) => {
@@ -38,7 +40,7 @@ export function errorsIn(log: string, sinceMs: number): string[] {
     const [, time, , text] = natsLine.exec(line) ?? []
     if (time !== undefined && text !== undefined) return Date.parse(time) >= sinceMs ? [text] : []
     // It has no time of its own.
-    return isRecent && /^(Uncaught )?\w*Error\b/.test(line) ? [line] : []
+    return isRecent && crashLine.test(line) ? [line] : []
   })
 }
 

@@ -14,6 +14,9 @@ void t.test('P2.14 what logs name an error, since a time', (t) => {
     pino(60, sinceMs + 5, 'fatal'),
     'TypeError: x is not a function',
     '    at y (file.ts:1:1)',
+    'trade2026: TimeoutError: timeout',
+    'trade2026: STREAM_GAP: messages are gone',
+    'trade2026: a remark',
     '{"level":50,"time":',
     '[7] 2026/11/22 09:29:59.999999 [ERR] old of nats-server',
     '[7] 2026/11/22 09:30:01.000001 [ERR] of nats-server',
@@ -25,6 +28,8 @@ void t.test('P2.14 what logs name an error, since a time', (t) => {
     'error',
     'fatal',
     'TypeError: x is not a function',
+    'trade2026: TimeoutError: timeout',
+    'trade2026: STREAM_GAP: messages are gone',
     'of nats-server',
     'the end of nats-server',
   ])
