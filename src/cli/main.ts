@@ -44,6 +44,7 @@ const program = new Command('trade2026')
   .version('0.1.0')
   .option('--no-color', 'no colours, as with NO_COLOR set, before or after the command')
   .showHelpAfterError('(`trade2026 --help` and `trade2026 <command> --help` say more)')
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'trade2026: USAGE: ')) })
   .exitOverride()
 
 const args = process.argv.slice(2).filter((arg) => arg !== '--no-color')

@@ -72,11 +72,13 @@ export class TotalMetrics {
   gross = 0n
   net = 0n
   worstCase = 0n
-  /** Undefined while no account has one; so are the others. */
+  /** Undefined while no account has one. */
   drawdown: bigint | undefined
+  /** Null when an account has none: a sum without it would be too small. */
   valueAtRisk: { var95: number; var99: number } | null = null
   openOrders = 0
   count = 0
+  #lacksValueAtRisk = false
   readonly #bySymbol = new Map<string, bigint>()
   #largest: AccountMetrics[] = []
 
@@ -87,10 +89,12 @@ export class TotalMetrics {
     this.worstCase += metrics.worstCase
     this.openOrders += metrics.openOrders
     if (metrics.drawdown !== undefined) this.drawdown = (this.drawdown ?? 0n) + metrics.drawdown
-    if (metrics.valueAtRisk) {
-      const { var95, var99 } = this.valueAtRisk ?? { var95: 0, var99: 0 }
-      this.valueAtRisk = { var95: var95 + metrics.valueAtRisk.var95, var99: var99 + metrics.valueAtRisk.var99 }
-    }
+    if (!metrics.valueAtRisk) this.#lacksValueAtRisk = true
+    const { var95, var99 } = this.valueAtRisk ?? { var95: 0, var99: 0 }
+    this.valueAtRisk =
+      this.#lacksValueAtRisk || !metrics.valueAtRisk
+        ? null
+        : { var95: var95 + metrics.valueAtRisk.var95, var99: var99 + metrics.valueAtRisk.var99 }
     for (const [symbol, exposure] of account.bySymbol) {
       if (exposure.positionLots === 0) continue
       const value = markedAtto(exposure)

@@ -43,7 +43,9 @@ const figures = {
   worst_case_exposure: { ...money, description: 'what maxGrossExposure limits: open orders counted at their worst' },
   concentration: { type: ['number', 'null'], description: 'largest share of one symbol in gross_exposure, 0 to 1' },
   drawdown: moneyOrNull('high-water mark − equity, as POSITIONS has it; of all accounts the sum'),
-  var_95: moneyOrNull('loss over 30 s not exceeded in 95 % of the last 500; null below 30 returns; of all the sum'),
+  var_95: moneyOrNull(
+    'loss over 30 s not exceeded in 95 % of the last 500; null below 30 returns; of all the sum, null while one has none',
+  ),
   var_99: moneyOrNull('the same, 99 %'),
   open_orders: count,
 } as const
