@@ -61,6 +61,9 @@ export function servedOf(health: HealthMonitor, { registry }: Pick<WorkerMetrics
   }
 }
 
+/** Connections that may wait to be taken: a thousand clients may come at once. */
+const backlog = 4_096
+
 /**
  * Opens the port of a worker. Where there are several gateways the kernel shares out the connections among them.
  * @throws PipelineError PORT_IN_USE naming who holds it
@@ -73,7 +76,7 @@ export async function listen(
 ): Promise<void> {
   const reusePort = name === 'gateway' && settings.WORKERS > 1 && port !== options.healthPort
   try {
-    await app.listen({ host: settings.HTTP_HOST, port, ...(reusePort ? { reusePort } : {}) })
+    await app.listen({ host: settings.HTTP_HOST, port, backlog, ...(reusePort ? { reusePort } : {}) })
   } catch (error) {
     if (await isPortTaken(port)) throw await portInUse(port, `give ${name} another with --port ${name}=PORT`)
     throw error

@@ -14,9 +14,16 @@ function listenOnce(port: number): Promise<number> {
   })
 }
 
+/** Below those that systems give to outgoing connections, which would take one between our look and its use. */
+const freePortMin = 15_000
+const freePortMax = 32_000
+
 /** A TCP port of 127.0.0.1 that nobody listened on a moment ago. */
-export function freePort(): Promise<number> {
-  return listenOnce(0)
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = freePortMin + Math.floor(Math.random() * (freePortMax - freePortMin))
+    if (!(await isPortTaken(port))) return port
+  }
 }
 
 export async function isPortTaken(port: number): Promise<boolean> {

@@ -125,7 +125,8 @@ void t.test('P2.05 halts under load, over a gate that is killed', { timeout: 120
   t.equal(code, 0)
   const resumed = JSON.parse(stdout) as { cmdSeq: number; stillHalted: object[] }
   t.match(resumed.stillHalted, [{ scope: 'account', name: 'trader-03' }])
-  await until('orders after it', async () => (await lastOf('ORDERS')) > mass.seq + ratePerSecond)
+  const atResume = await lastOf('ORDERS')
+  await until('orders after it', async () => (await lastOf('ORDERS')) > atResume + ratePerSecond)
   await flow.stop()
   await settled(nats)
 
