@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo } from 'node:net'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -113,6 +113,13 @@ void t.test(
     const [output] = (await once(owner.stdout.setEncoding('utf8'), 'data')) as [string]
     const { pid, port } = JSON.parse(output) as { pid: number; port: number }
     const left = processId(pid)
+    // What would end the server at once is killed too, as by a kill of everything.
+    const reapers = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' })
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, parent, command]) => Number(parent) === owner.pid && command === '/bin/sh')
+    t.equal(reapers.length, 1)
+    for (const [reaper] of reapers) process.kill(Number(reaper), 'SIGKILL')
     owner.kill('SIGKILL')
     await once(owner, 'exit')
     t.ok(left && isRunning(left))

@@ -31,9 +31,9 @@ async function startPnlLoop(t: Test, nats: Nats, fold: Fold): Promise<Error[]> {
   return fatals
 }
 
-void t.test('P2.13 a bug ends the worker wherever it shows, and never the connection it shares', async (t) => {
+void t.test('P1.08 a bug ends the worker wherever it shows, and never the connection it shares', async (t) => {
   for (const where of ['takeOutputs', 'takeOutputs of an answer', 'onStored'])
-    await t.test(`P2.13 in ${where}`, async (t) => {
+    await t.test(`P1.08 in ${where}`, async (t) => {
       const nats = await connectTestNats(t, (await startTestNats(t)).url)
       await ensureStreams(nats, 128 * 2 ** 20)
       let inSeq = 0
