@@ -1,7 +1,7 @@
 import { Option } from 'commander'
-import { PipelineError, isPipelineError, messageOf } from '../base/errors.ts'
+import { PipelineError, isPipelineError } from '../base/errors.ts'
 import { connectNats, type Nats } from '../runtime/nats.ts'
-import { isUnavailable } from '../runtime/query.ts'
+import { orUnreachable } from '../runtime/query.ts'
 import { isStreamNotFound } from '../runtime/streams.ts'
 import type { StreamName } from '../subjects/contract.ts'
 
@@ -42,10 +42,7 @@ export async function withNats<T>(
     await Promise.all(needs.map((stream) => needStream(nats, stream)))
     return await run(nats)
   } catch (error) {
-    if (!isUnavailable(error)) throw error
-    throw new PipelineError('NATS_UNREACHABLE', `NATS does not answer as it should: ${messageOf(error)}`, {
-      cause: error,
-    })
+    throw orUnreachable(error)
   } finally {
     await nats.close()
   }

@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { exitCodes, PipelineError } from '../base/errors.ts'
+import { exitCodes, messageOf, PipelineError } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { createLog } from '../runtime/log.ts'
+import { orUnreachable } from '../runtime/query.ts'
 import { isWorkerName, type WorkerName, workerSpecs } from '../subjects/contract.ts'
 
 /** A drain that takes longer than this is cut short. */
@@ -82,9 +83,10 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
     ...(options.healthPort === undefined ? {} : { healthPort: options.healthPort }),
     ...(options.configDir === undefined ? {} : { configDir: options.configDir }),
     ...(options.storeDir === undefined ? {} : { storeDir: options.storeDir }),
-    onFatal: (error) => {
+    onFatal: (fatal) => {
       // Crash-only: nothing is repaired in place; the next start recovers.
-      log.fatal({ code: error instanceof PipelineError ? error.code : undefined, stack: error.stack }, error.message)
+      const error = orUnreachable(fatal)
+      log.fatal({ code: error instanceof PipelineError ? error.code : undefined, stack: fatal.stack }, messageOf(error))
       process.exit(exitCodes.failed)
     },
   })
@@ -99,6 +101,10 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
   process.on('SIGINT', () => end(exitCodes.interrupted))
   // Under a supervisor: when it is gone, so are we.
   process.on('disconnect', () => end(exitCodes.failed))
-  await starting
+  try {
+    await starting
+  } catch (error) {
+    throw orUnreachable(error)
+  }
   process.send?.({ event: 'started' })
 }

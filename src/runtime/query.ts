@@ -1,5 +1,6 @@
 import { JetStreamApiError } from '@nats-io/jetstream'
 import { ClosedConnectionError, NoRespondersError, RequestError, TimeoutError } from '@nats-io/transport-node'
+import { messageOf, PipelineError } from '../base/errors.ts'
 import type { Nats } from './nats.ts'
 
 const queryTimeoutMs = 1_000
@@ -23,4 +24,13 @@ export function isUnavailable(error: unknown): boolean {
     error instanceof ClosedConnectionError ||
     error instanceof JetStreamApiError
   )
+}
+
+/** What NATS threw while it was away or could not answer, as NATS_UNREACHABLE; anything else as it is. */
+export function orUnreachable(error: unknown): unknown {
+  if (!isUnavailable(error)) return error
+  return new PipelineError('NATS_UNREACHABLE', `NATS does not answer as it should: ${messageOf(error)}`, {
+    retriable: true,
+    cause: error,
+  })
 }
