@@ -1,9 +1,10 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Portfolio } from '../domain/positions.ts'
 import type { LoopState } from '../runtime/worker-loop.ts'
 import { accountPattern, symbolPattern } from '../schemas/command.ts'
 import { encodeFigures } from '../schemas/performance.ts'
 import { encodeAccountPosition, encodePosition } from '../schemas/position.ts'
+import { sendJson } from './bodies.ts'
 import { DoorError, invalidField } from './gateway-answers.ts'
 import type { Served } from './health-routes.ts'
 
@@ -152,8 +153,4 @@ function textOf(query: Query, name: string, pattern: string): string | undefined
   if (typeof text !== 'string') throw invalidField(name, 'is given twice')
   if (!new RegExp(pattern).test(text)) throw invalidField(name, `must match ${pattern}`)
   return text
-}
-
-function sendJson(reply: FastifyReply, json: string): FastifyReply {
-  return reply.type('application/json; charset=utf-8').send(json)
 }
