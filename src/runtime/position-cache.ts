@@ -1,12 +1,12 @@
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { messageOf } from '../base/errors.ts'
 import { parseOwnJson } from '../base/json.ts'
 import type { PositionRecord } from '../schemas/position.ts'
 import type { Log } from './log.ts'
 import { LookupCache } from './lookup-cache.ts'
+import { connectRedis, probeRedis } from './redis-client.ts'
 
 const accountsMax = 10_000
-const silenceMaxMs = 1_000
 
 /** What Redis holds of an account, by symbol; a symbol that is missing is unknown, not flat. */
 export type AccountPositions = ReadonlyMap<string, PositionRecord>
@@ -19,16 +19,8 @@ export class PositionCache {
 
   constructor(url: string, options: { readonly ttlMs: number; readonly timeoutMs: number; readonly log: Log }) {
     const { log } = options
-    const client = new Redis(url, {
-      maxRetriesPerRequest: 0,
-      enableOfflineQueue: false,
-      connectTimeout: 2_000,
-      socketTimeout: silenceMaxMs,
-      retryStrategy: (times) => Math.min(1_000, 100 * times),
-    })
+    const client = connectRedis(url)
     client.on('ready', () => log.info({}, 'Redis is connected'))
-    // Each failed attempt to connect is one; health says it.
-    client.on('error', () => undefined)
     this.#client = client
     this.#cache = new LookupCache<AccountPositions>({
       max: accountsMax,
@@ -67,7 +59,7 @@ export class PositionCache {
   /** @throws when Redis does not take a write */
   async probe(worker: string): Promise<void> {
     try {
-      await this.#client.set(`health:${worker}`, String(Date.now()), 'EX', 60)
+      await probeRedis(this.#client, worker)
       this.#problem = undefined
     } catch (error) {
       this.#problem = `Redis: ${messageOf(error)}`

@@ -1,6 +1,7 @@
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { messageOf } from '../base/errors.ts'
 import type { Log } from './log.ts'
+import { connectRedis, probeRedis } from './redis-client.ts'
 
 /**
  * Sets hash fields unless the stored record is newer: KEYS[1] hash; ARGV field, asOf, json, … The same asOf may come again
@@ -45,8 +46,6 @@ end
 return failed`
 
 const endedOrderSeconds = 86_400
-/** Silence of a server that owes an answer, after which it counts as away. */
-const silenceMaxMs = 1_000
 const retryMs = 200
 /** What changes within this time is written together; most orders change more than once in it. */
 const gatherMs = 5
@@ -96,16 +95,7 @@ export class RedisProjection {
 
   constructor(url: string, log: Log, onReturn: () => void) {
     this.#log = log
-    const client = new Redis(url, {
-      lazyConnect: true,
-      maxRetriesPerRequest: 0,
-      enableOfflineQueue: false,
-      connectTimeout: 2_000,
-      socketTimeout: silenceMaxMs,
-      // Where a connection is no help: a command is not answered, while others are.
-      commandTimeout: 2 * silenceMaxMs,
-      retryStrategy: (times) => Math.min(1_000, 100 * times),
-    })
+    const client = connectRedis(url)
     client.defineCommand('setPositionsIfNewer', { numberOfKeys: 1, lua: setPositionsIfNewer })
     client.defineCommand('setOrdersIfNewer', { lua: setOrdersIfNewer })
     this.#client = client as Redis & Scripts
@@ -120,9 +110,6 @@ export class RedisProjection {
       this.#isUp = false
       for (const pending of [this.#positions, this.#openOrders, this.#endedOrders]) pending.clear()
     })
-    // Each failed attempt to connect is an error event; `close` has said it already.
-    client.on('error', () => undefined)
-    void client.connect().catch(() => undefined)
   }
 
   get isUp(): boolean {
@@ -153,7 +140,7 @@ export class RedisProjection {
   /** @throws when Redis does not take a write */
   async probe(worker: string): Promise<void> {
     try {
-      await this.#client.set(`health:${worker}`, String(Date.now()), 'EX', 60)
+      await probeRedis(this.#client, worker)
       if (this.pending === 0 && !this.#writing) this.#refusal = undefined
     } catch (error) {
       this.#refuse(error)
