@@ -11,8 +11,9 @@ import { storedMessage } from './position.ts'
 import { followStream, type InputMessage, readLatest } from './reader.ts'
 import { isStreamNotFound } from './streams.ts'
 
-const stream = 'KV_LIMITS'
-const subjectPrefix = '$KV.LIMITS.'
+/** The stream behind the bucket; an entry's subject is this prefix and its key. */
+export const limitsStream = 'KV_LIMITS'
+export const limitsSubjectPrefix = '$KV.LIMITS.'
 const lookIntervalMs = 2_000
 
 /** A changed entry of KV LIMITS. */
@@ -45,11 +46,11 @@ export async function watchLimits(
   let lastRevision = 0
   const initial = Promise.withResolvers<undefined>()
   const onEntry = ({ subject, sequence, data, pending }: InputMessage) => {
-    const key = subject.slice(subjectPrefix.length)
+    const key = subject.slice(limitsSubjectPrefix.length)
     problems.delete(key)
     lastRevision = sequence
     try {
-      changes.push({ ...options.parse(key, textOf(data)), revision: sequence })
+      changes.push({ ...options.parse(key, limitsTextOf(data)), revision: sequence })
     } catch (error) {
       if (data.length > 0) {
         problems.set(key, messageOf(error))
@@ -58,16 +59,16 @@ export async function watchLimits(
     }
     if (pending === 0) initial.resolve(undefined)
   }
-  const { created, state } = await nats.jsm.streams.info(stream)
+  const { created, state } = await nats.jsm.streams.info(limitsStream)
   if (state.messages === 0) initial.resolve(undefined)
-  const follower = await followStream(nats, stream, 0, onEntry, options.onFatal)
+  const follower = await followStream(nats, limitsStream, 0, onEntry, options.onFatal)
   // What is in force now is known before the first command is decided.
   await initial.promise
   // A bucket that is made anew delivers nothing to who followed the old one, and no error either.
   let bucketProblem: string | undefined
   const look = async () => {
     try {
-      const isSame = (await nats.jsm.streams.info(stream)).created === created
+      const isSame = (await nats.jsm.streams.info(limitsStream)).created === created
       bucketProblem = isSame ? undefined : 'KV LIMITS was made anew: its changes are not heard; start risk-gate again'
     } catch (error) {
       // Without an answer nothing is known; that NATS is away is said elsewhere.
@@ -107,8 +108,8 @@ export async function seedLimits(
     await bucket.create(key, utf8FromText(JSON.stringify(limits))).catch(() => undefined)
 }
 
-/** The marker of a removed entry is empty. */
-function textOf(data: Uint8Array): string | null {
+/** Text of an entry; null of the marker of a removed one, which is empty. */
+export function limitsTextOf(data: Uint8Array): string | null {
   return data.length === 0 ? null : textFromUtf8(data)
 }
 
@@ -129,9 +130,13 @@ export interface StoredLimitsEntry {
 export async function readLimitsEntries(nats: Nats): Promise<Map<string, StoredLimitsEntry>> {
   const entries = new Map<string, StoredLimitsEntry>()
   try {
-    for (const [subject, { data, sequence, timeUs }] of await readLatest(nats, stream, `${subjectPrefix}>`)) {
-      const key = subject.slice(subjectPrefix.length)
-      entries.set(key, { key, text: textOf(data), revision: sequence, timeUs })
+    for (const [subject, { data, sequence, timeUs }] of await readLatest(
+      nats,
+      limitsStream,
+      `${limitsSubjectPrefix}>`,
+    )) {
+      const key = subject.slice(limitsSubjectPrefix.length)
+      entries.set(key, { key, text: limitsTextOf(data), revision: sequence, timeUs })
     }
   } catch (error) {
     if (!isStreamNotFound(error)) throw error
@@ -157,11 +162,11 @@ export async function writeLimitsEntry(
   const data = text === null ? new Uint8Array() : utf8FromText(text)
   let revision: number
   try {
-    revision = (await nats.js.publish(`${subjectPrefix}${key}`, data, { headers: header, ...expect })).seq
+    revision = (await nats.js.publish(`${limitsSubjectPrefix}${key}`, data, { headers: header, ...expect })).seq
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === wrongLastSequence) return undefined
     throw error
   }
-  const stored = await storedMessage(nats.jsm, stream, { seq: revision })
+  const stored = await storedMessage(nats.jsm, limitsStream, { seq: revision })
   return { revision, timeUs: usFromRfc3339(stored?.timestamp ?? '') ?? 0 }
 }

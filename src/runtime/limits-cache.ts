@@ -1,11 +1,10 @@
-import { textFromUtf8 } from '../base/json.ts'
 import type { LimitsEntry } from '../schemas/config-files.ts'
+import { limitsStream, limitsSubjectPrefix, limitsTextOf } from './limits-bucket.ts'
 import { LookupCache } from './lookup-cache.ts'
 import type { Nats } from './nats.ts'
+import { storedMessage } from './position.ts'
 import { followStream } from './reader.ts'
 
-const stream = 'KV_LIMITS'
-const subjectPrefix = '$KV.LIMITS.'
 const entriesMax = 10_000
 
 /** Entries of KV LIMITS, looked up when they are asked for; one that changes is dropped at once. */
@@ -38,19 +37,18 @@ export async function createLimitsCache(
     ttlMs: options.ttlMs,
     timeoutMs: options.timeoutMs,
     load: async (key) => {
-      const stored = await nats.jsm.streams.getMessage(stream, { last_by_subj: `${subjectPrefix}${key}` })
-      // The marker of a removed entry is empty.
-      return options.parse(key, !stored || stored.data.length === 0 ? null : textFromUtf8(stored.data))
+      const stored = await storedMessage(nats.jsm, limitsStream, { last_by_subj: `${limitsSubjectPrefix}${key}` })
+      return options.parse(key, stored && limitsTextOf(stored.data))
     },
     onDropped: options.onDropped,
     onLoaded: options.onEntry,
   })
-  const { last_seq: lastSeq } = (await nats.jsm.streams.info(stream)).state
+  const { last_seq: lastSeq } = (await nats.jsm.streams.info(limitsStream)).state
   const follower = await followStream(
     nats,
-    stream,
+    limitsStream,
     lastSeq + 1,
-    ({ subject }) => cache.delete(subject.slice(subjectPrefix.length)),
+    ({ subject }) => cache.delete(subject.slice(limitsSubjectPrefix.length)),
     options.onFatal,
   )
   return {
