@@ -12,6 +12,9 @@ import { DoorError, encodeOrderAnswer, invalidField, orderUnknown, tooLarge } fr
 import type { GatewayStats } from './gateway-stats.ts'
 import { type Lookup, pendingState } from './lookup.ts'
 
+/** An ack is waited for at least this long: without one nobody knows what became of the command. */
+const ackWaitMinMs = 1_000
+
 export interface GatewayCommandsOptions {
   readonly nats: Nats
   readonly feed: ExecutionFeed
@@ -95,11 +98,13 @@ export class GatewayCommands {
     const { settings, feed, publisher, metrics, onAnswered } = this.#options
     this.#admit(command)
     const startedMs = performance.now()
-    const deadlineMs = Date.now() + settings.ORDER_WAIT_MS
+    const nowMs = Date.now()
+    const deadlineMs = nowMs + settings.ORDER_WAIT_MS
+    const ackDeadlineMs = Math.max(deadlineMs, nowMs + ackWaitMinMs)
     this.#inFlight += 1
     try {
       const sequence = sequenceOf(
-        await publisher.publish({ kind: command.kind, body, traceparent }, deadlineMs),
+        await publisher.publish({ kind: command.kind, body, traceparent }, ackDeadlineMs),
         command,
       )
       const answer = settings.ASYNC_MODE ? undefined : await feed.answerOf(sequence, deadlineMs - Date.now())
