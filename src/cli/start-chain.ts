@@ -96,7 +96,7 @@ export async function startPnlUpdater(shared: Shared): Promise<Running> {
   const startingCash = parseDecimal(settings.STARTING_CASH)
   const redis =
     settings.REDIS_URL !== '' && settings.CACHE_ENABLED
-      ? new RedisProjection(settings.REDIS_URL, log, () => pnl.projectAll())
+      ? new RedisProjection(settings.REDIS_URL, log, () => pnl)
       : undefined
   const portfolio = new Portfolio(startingCash ? { startingCash } : {})
   const pnl = createPnlUpdater({

@@ -45,6 +45,19 @@ for i = 1, #KEYS, 2 do
 end
 return failed`
 
+/**
+ * Removes orders that are not open any more and whose end was never kept, unless the stored record is newer: missing is
+ * right, open would be wrong. KEYS account:{account}:orders, order:{id}, …; ARGV[1] asOf, then the order ids.
+ */
+const forgetOrders = `
+for i = 2, #KEYS do
+  local old = redis.pcall('HGET', KEYS[i], 'asOf')
+  if type(old) ~= 'table' and (tonumber(old or -1) or -1) <= tonumber(ARGV[1]) then
+    redis.call('SREM', KEYS[1], ARGV[i])
+    redis.call('DEL', KEYS[i])
+  end
+end`
+
 const endedOrderSeconds = 86_400
 const retryMs = 200
 /** What changes within this time is written together; most orders change more than once in it. */
@@ -56,6 +69,7 @@ const endedPendingMax = 10_000
 interface Scripts {
   setPositionsIfNewer(key: string, ...args: (string | number)[]): Promise<unknown>
   setOrdersIfNewer(keyCount: number, ...keysAndArgs: (string | number)[]): Promise<string[]>
+  forgetOrders(keyCount: number, ...keysAndArgs: (string | number)[]): Promise<unknown>
 }
 
 /** An order with its fields as they are named in Redis. */
@@ -77,33 +91,48 @@ interface DirtyOrder {
   readonly isOpen: boolean
 }
 
+/** What is projected. */
+export interface ProjectionSource {
+  /** Redis is there (again): everything is to be set. */
+  projectAll(): void
+  /** As of `asOf`, a sequence of EXECUTIONS. */
+  isOpen(orderId: string): boolean
+  readonly asOf: number
+}
+
 /**
  * Projects the latest positions and orders into Redis or Valkey: what changed while a write was on its way is coalesced
- * and written next, newer records only. Redis away, hung or full holds nothing up. While it is away nothing is kept;
- * `onReturn` is told when it is there (again), so that everything can be projected.
+ * and written next, newer records only. Redis away, hung or full holds nothing up. While it is away nothing is kept, and
+ * of more than it takes the oldest ends of orders are dropped: what is open there and nowhere else is then removed.
  */
 export class RedisProjection {
   readonly #client: Redis & Scripts
   readonly #log: Log
+  readonly #source: () => ProjectionSource
   readonly #positions = new Map<string, DirtyPosition>()
   readonly #openOrders = new Map<string, DirtyOrder>()
   readonly #endedOrders = new Map<string, DirtyOrder>()
   #writing = false
+  /** Orders may be open in Redis whose end was not kept. */
+  #mayBeStale = false
   #isUp = false
   #refusal: string | undefined
   #closed = false
 
-  constructor(url: string, log: Log, onReturn: () => void) {
+  constructor(url: string, log: Log, source: () => ProjectionSource) {
     this.#log = log
+    this.#source = source
     const client = connectRedis(url)
     client.defineCommand('setPositionsIfNewer', { numberOfKeys: 1, lua: setPositionsIfNewer })
     client.defineCommand('setOrdersIfNewer', { lua: setOrdersIfNewer })
+    client.defineCommand('forgetOrders', { lua: forgetOrders })
     this.#client = client as Redis & Scripts
     client.on('ready', () => {
       this.#isUp = true
       this.#refusal = undefined
+      this.#mayBeStale = true
       this.#log.info({}, 'Redis is connected')
-      onReturn()
+      source().projectAll()
     })
     client.on('close', () => {
       if (this.#isUp && !this.#closed) this.#log.warn({}, 'Redis is away; the pipeline goes on without it')
@@ -170,7 +199,9 @@ export class RedisProjection {
     }
     this.#openOrders.delete(orderId)
     this.#endedOrders.set(orderId, order)
-    if (this.#endedOrders.size > endedPendingMax) takeFirst(this.#endedOrders, 1)
+    if (this.#endedOrders.size <= endedPendingMax) return
+    takeFirst(this.#endedOrders, 1)
+    this.#mayBeStale = true
   }
 
   #refuse(error: unknown): void {
@@ -194,7 +225,8 @@ export class RedisProjection {
       ...Array.from(byAccount, ([account, group]) => this.#writePositions(account, group)),
       this.#writeOrders(orders),
     ])
-    const problem = problems.findLast((found) => found !== undefined)
+    let problem = problems.findLast((found) => found !== undefined)
+    if (this.#mayBeStale && this.pending === 0) problem ??= await this.#removeStale()
     if (problem === undefined) this.#refusal = undefined
     this.#writing = false
     this.#flush()
@@ -225,6 +257,31 @@ export class RedisProjection {
     }
     await this.#writeAgain(problem, () => failed.forEach((order) => this.#addOrder(order)))
     return problem
+  }
+
+  /** Everything is written that is known of: other orders that are open in Redis have ended. */
+  async #removeStale(): Promise<unknown> {
+    this.#mayBeStale = false
+    try {
+      for await (const keys of this.#client.scanStream({ match: 'account:*:orders', type: 'set', count: batchMax }))
+        for (const key of keys as string[]) await this.#removeStaleOf(key)
+      return undefined
+    } catch (error) {
+      this.#mayBeStale = true
+      this.#refuse(error)
+      return error
+    }
+  }
+
+  async #removeStaleOf(key: string): Promise<void> {
+    const orderIds = await this.#client.smembers(key)
+    const source = this.#source()
+    const { asOf } = source
+    const stale = orderIds.filter((orderId) => !source.isOpen(orderId))
+    for (let from = 0; from < stale.length; from += batchMax) {
+      const ids = stale.slice(from, from + batchMax)
+      await this.#client.forgetOrders(ids.length + 1, key, ...ids.map((id) => `order:${id}`), asOf, ...ids)
+    }
   }
 
   async #writeAgain(problem: unknown, again: () => void): Promise<void> {

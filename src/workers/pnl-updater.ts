@@ -8,7 +8,7 @@
 import { assert } from '../base/assert.ts'
 import { nearestUnits } from '../base/decimal.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
-import { OrderViews, type OrderView } from '../domain/order-views.ts'
+import { isOpen, OrderViews, type OrderView } from '../domain/order-views.ts'
 import { fillOf, type Portfolio } from '../domain/positions.ts'
 import { symbolPattern } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
@@ -55,6 +55,8 @@ export interface PnlUpdater {
   activated(): void
   /** Everything the projection should hold, for when it has been lost; nothing before recovery is over. */
   projectAll(): void
+  /** Whether an order is open as of `asOf`. */
+  isOpen(orderId: string): boolean
   /** Recovery is over, and the figures are those of all fills up to `asOf`, a sequence of EXECUTIONS. */
   readonly isActive: boolean
   readonly asOf: number
@@ -229,6 +231,10 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
       if (!isActive) return
       for (const account of portfolio.accounts()) project(portfolio.positionsOf(account), asOf)
       projection.orders([...orders.open(), ...orders.ended()])
+    },
+    isOpen: (orderId) => {
+      const view = orders.get(orderId)
+      return view !== undefined && isOpen(view)
     },
   }
   return pnl

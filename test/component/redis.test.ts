@@ -243,7 +243,12 @@ void t.test('P1.12 the projection alone', async (t) => {
   const valkey = await startTestValkey(t)
   const redis = connectRedis(t, valkey.url)
   let returns = 0
-  const projection = new RedisProjection(valkey.url, createLog('test', 'silent'), () => (returns += 1))
+  const open = new Set<string>()
+  const projection = new RedisProjection(valkey.url, createLog('test', 'silent'), () => ({
+    projectAll: () => (returns += 1),
+    isOpen: (orderId) => open.has(orderId),
+    asOf: 30_000,
+  }))
   t.teardown(() => projection.close())
   await until('it to connect', () => projection.isUp)
   t.equal(returns, 1)
@@ -273,15 +278,17 @@ void t.test('P1.12 the projection alone', async (t) => {
   })
 
   await t.test('P1.12 the set of an account is made again by the records that are there already', async (t) => {
-    const open = () => projection.setOrder(order(3, 5, 'NEW'), true)
-    open()
+    open.add('o-3')
+    const setOpen = () => projection.setOrder(order(3, 5, 'NEW'), true)
+    setOpen()
     await until('the order', () => redis.exists('order:o-3').then(Boolean))
     await redis.del('account:a:orders')
     await redis.hset('order:o-3', 'mine', 'kept')
-    open()
+    setOpen()
     await until('the set', async () => (await redis.smembers('account:a:orders')).join() === 'o-3')
     t.equal(await redis.hget('order:o-3', 'mine'), 'kept')
 
+    open.clear()
     const end = () => projection.setOrder(order(3, 6), false)
     end()
     await until('its end', () => redis.ttl('order:o-3').then((seconds) => seconds > 0))
@@ -290,10 +297,28 @@ void t.test('P1.12 the projection alone', async (t) => {
     end()
     await until('the set to be right', () => redis.exists('account:a:orders').then((count) => count === 0))
     t.ok((await redis.ttl('order:o-3')) <= 100, 'an ended order is not kept for longer')
-    open()
+    setOpen()
     projection.setOrder(order(4, 7), false)
     await until('the next', () => redis.exists('order:o-4').then(Boolean))
     t.equal(await redis.exists('account:a:orders'), 0, 'an older record changes nothing')
+  })
+
+  await t.test('P1.12 an order whose end is dropped does not stay open in Redis', async (t) => {
+    open.add('o-9').add('o-10').add('o-11')
+    projection.setOrder(order(9, 10, 'NEW'), true)
+    projection.setOrder(order(10, 10, 'NEW'), true)
+    projection.setOrder(order(11, 40_000, 'NEW'), true)
+    await until('the orders', () => redis.scard('account:a:orders').then((count) => count === 3))
+    open.delete('o-9')
+    open.delete('o-11')
+    projection.setOrder(order(9, 11), false)
+    for (let id = 100; id <= 10_100; id += 1) projection.setOrder(order(id, 12), false)
+    await until('the others', () => projection.pending === 0)
+    await until('it to go', () => redis.exists('order:o-9').then((count) => count === 0))
+    t.same((await redis.smembers('account:a:orders')).sort(), ['o-10', 'o-11'], 'but for what is newer than we know')
+    t.equal(await redis.hget('order:o-11', 'status'), 'NEW')
+    t.equal(await redis.hget('order:o-10', 'status'), 'NEW')
+    t.equal(projection.problem, undefined)
   })
 
   await t.test('P1.12 what waits for a hung Redis is bounded, and dropped when it counts as away', async (t) => {
