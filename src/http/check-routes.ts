@@ -46,7 +46,7 @@ export function addCheckRoute(
 }
 
 /** `{approved, risk_level, reason, warnings, fast_path}` (contract, section 4). */
-export function encodeCheckAnswer({ reason, level, warnings, fastPath }: CheckResult): string {
+function encodeCheckAnswer({ reason, level, warnings, fastPath }: CheckResult): string {
   const code = reason === null ? 'null' : `"${reason}"`
   return `{"approved":${reason === null},"risk_level":"${level}","reason":${code},"warnings":[${warnings.map(quote).join(',')}],"fast_path":${fastPath}}`
 }

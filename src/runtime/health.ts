@@ -269,7 +269,7 @@ export class HealthMonitor {
   }
 }
 
-export function storageOf(monitor: StreamMonitor): Record<string, StorageReading> {
+function storageOf(monitor: StreamMonitor): Record<string, StorageReading> {
   const storage: Record<string, StorageReading> = {}
   for (const { name } of streamSpecs) {
     const reading = monitor.get(name)

@@ -3,7 +3,7 @@ import { messageOf } from '../base/errors.ts'
 import type { Log } from './log.ts'
 import { connectRedis } from './redis-client.ts'
 
-export const riskMetricsKey = 'risk:metrics:current'
+const riskMetricsKey = 'risk:metrics:current'
 const expirySeconds = 60
 
 /** Keeps the latest risk metrics in Redis or Valkey; away or hung, it holds nothing up. */
