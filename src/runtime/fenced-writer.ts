@@ -3,6 +3,7 @@ import { assert } from '../base/assert.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import { headerNames } from '../subjects/names.ts'
 import { type AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
+import { Fifo } from './fifo.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import { type Position, positionLines, storedMessage } from './position.ts'
@@ -54,8 +55,7 @@ export class FencedWriter {
   readonly #log: Log
   readonly #onFatal: (error: Error) => void
   /** Not known to be stored, in order; the first `#sent` of them are on their way. */
-  readonly #queue: Entry[] = []
-  #head = 0
+  readonly #queue = new Fifo<Entry>()
   #sent = 0
   #storedSequence: number
   /** Bursts without an answer yet, those of earlier attempts included. */
@@ -90,7 +90,7 @@ export class FencedWriter {
 
   /** Messages that are not known to be stored. */
   get pending(): number {
-    return this.#queue.length - this.#head
+    return this.#queue.length
   }
 
   /** Last sequence of the stream as this writer knows it. */
@@ -139,7 +139,7 @@ export class FencedWriter {
     if (this.#recovering || this.#closed || this.#holds > 0) return
     const count = this.#isDoubtful ? Math.min(1, this.pending) : this.pending
     while (this.#sent < count) {
-      const entry = this.#queue[this.#head + this.#sent]
+      const entry = this.#queue.at(this.#sent)
       assert(entry, 'the queue is shorter than its length')
       const { subject, body } = entry.output
       const expected = this.#storedSequence + this.#sent
@@ -193,22 +193,13 @@ export class FencedWriter {
 
   #storedUpTo(sequence: number): void {
     while (this.#storedSequence < sequence) {
-      const entry = this.#queue[this.#head]
+      const [entry] = this.#queue.take(1)
       assert(entry, 'the queue is shorter than its length')
-      this.#stored(entry)
+      this.#sent = Math.max(0, this.#sent - 1)
+      this.#storedSequence += 1
+      this.#blockedReason = undefined
+      entry.onStored(this.#storedSequence)
     }
-  }
-
-  #stored(entry: Entry): void {
-    this.#head += 1
-    this.#sent = Math.max(0, this.#sent - 1)
-    this.#storedSequence += 1
-    this.#blockedReason = undefined
-    if (this.#head > 1_024 && this.#head * 2 > this.#queue.length) {
-      this.#queue.splice(0, this.#head)
-      this.#head = 0
-    }
-    entry.onStored(this.#storedSequence)
   }
 
   async #recover(): Promise<void> {

@@ -4,6 +4,7 @@ import type { Settings } from '../schemas/settings.ts'
 import type { StreamName, WorkerSpec } from '../subjects/contract.ts'
 import type { AckedPublisher } from './acks.ts'
 import type { FencedWriter, Output } from './fenced-writer.ts'
+import { Fifo } from './fifo.ts'
 import { type Delivery, Intake } from './intake.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
@@ -110,9 +111,8 @@ export class WorkerLoop {
   #intake: Intake | undefined
   readonly #side: SideWriter
   #stored: Position = positionZero
-  /** Arrived and not folded yet, in order; from `#taken` on. */
-  #waiting: Delivery[] = []
-  #taken = 0
+  /** Arrived and not folded yet, in order. */
+  readonly #waiting = new Fifo<Delivery>()
   #isPumping = false
   #folded = 0
   readonly #inFlight: Batch[] = []
@@ -165,7 +165,7 @@ export class WorkerLoop {
   }
 
   state(): LoopState {
-    const first = this.#inFlight[0]?.firstTimeUs ?? this.#waiting[this.#taken]?.input.timeUs
+    const first = this.#inFlight[0]?.firstTimeUs ?? this.#waiting.at(0)?.input.timeUs
     return {
       phase: this.#phase,
       holder: this.#holder,
@@ -280,18 +280,18 @@ export class WorkerLoop {
   #takeBatches(): void {
     const { BATCH_MAX: batchMax, BATCH_WAIT_MS: waitMs } = this.#settings
     for (;;) {
-      const available = this.#waiting.length - this.#taken
+      const available = this.#waiting.length
       if (available === 0 || !this.#hasRoom() || this.#phase === 'stopped') return
-      const last = this.#waiting[this.#waiting.length - 1]
+      const last = this.#waiting.at(-1)
       if (available < batchMax && last && last.input.pending > 0 && waitMs > 0) {
         this.#batchTimer ??= setTimeout(() => {
           this.#batchTimer = undefined
-          if (this.#hasRoom()) this.#take(Math.min(batchMax, this.#waiting.length - this.#taken))
+          if (this.#hasRoom()) this.#take(batchMax)
           this.#pump()
         }, waitMs)
         return
       }
-      this.#take(Math.min(batchMax, available))
+      this.#take(batchMax)
     }
   }
 
@@ -305,21 +305,17 @@ export class WorkerLoop {
     return (this.#writer?.pending ?? 0) < pendingOutputsMax
   }
 
-  #take(size: number): void {
-    if (size === 0 || this.#phase === 'stopped') return
+  /** Takes up to `sizeMax` messages. */
+  #take(sizeMax: number): void {
+    if (this.#waiting.length === 0 || this.#phase === 'stopped') return
     clearTimeout(this.#batchTimer)
     this.#batchTimer = undefined
-    const entries = this.#waiting.slice(this.#taken, this.#taken + size)
-    this.#taken += size
-    if (this.#taken > 1_000 && this.#taken * 2 > this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#taken)
-      this.#taken = 0
-    }
+    const entries = this.#waiting.take(sizeMax)
     const first = entries[0]
-    const last = entries[size - 1]
+    const last = entries[entries.length - 1]
     assert(first && last, 'an empty batch')
     this.#batches += 1
-    this.#onBatch?.(size)
+    this.#onBatch?.(entries.length)
     const batch: Batch = {
       last,
       firstTimeUs: first.input.timeUs,
@@ -338,9 +334,9 @@ export class WorkerLoop {
 
   #tick(): void {
     const { input } = this.#spec
-    if (input && this.#waiting.length === this.#taken && this.#inFlight.length === 0)
+    if (input && this.#waiting.length === 0 && this.#inFlight.length === 0)
       this.#intake?.checkStall(this.#lastSequenceOf(input) ?? 0)
-    if (this.#phase === 'active' && this.#waiting.length === this.#taken && this.#hasRoom()) this.#run([], undefined)
+    if (this.#phase === 'active' && this.#waiting.length === 0 && this.#hasRoom()) this.#run([], undefined)
     this.#pump()
   }
 
@@ -441,6 +437,6 @@ export class WorkerLoop {
       for (const resolve of this.#idleWaiters) resolve()
       this.#idleWaiters = []
     }
-    if (this.#waiting.length > this.#taken && !this.#abort.signal.aborted) this.#pump()
+    if (this.#waiting.length > 0 && !this.#abort.signal.aborted) this.#pump()
   }
 }
