@@ -8,6 +8,15 @@ export function wholeNumber(text: string): number {
 }
 
 /** How long a command waits for the workers to answer. */
-export function timeoutOption(): Option {
-  return new Option('--timeout-ms <ms>', 'how long to wait for the workers').argParser(wholeNumber).default(5_000)
+export function timeoutOption(about = 'how long to wait for the workers'): Option {
+  return new Option('--timeout-ms <ms>', about).argParser(timeoutMs).default(5_000)
+}
+
+/** Timers take no more than 2^31 ms. */
+const timeoutMsMax = 2 ** 31 - 1
+
+function timeoutMs(text: string): number {
+  const ms = wholeNumber(text)
+  if (ms > timeoutMsMax) throw new InvalidArgumentError(`must be ${timeoutMsMax} at most`)
+  return ms
 }

@@ -1,5 +1,6 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { Command } from 'commander'
 import { jsonOption, natsOption } from './connect.ts'
+import { timeoutOption } from './options.ts'
 import { type CommandBody, sendCommand, type SendOptions } from './order-send.ts'
 import { listOrders, showOrder } from './order-show.ts'
 
@@ -36,13 +37,8 @@ function subcommand(order: Command, name: string, about: string): Command {
     .command(name)
     .description(about)
     .addOption(natsOption())
-    .addOption(new Option('--timeout-ms <ms>', 'how long to wait for the answer').argParser(wholeNumber).default(5_000))
+    .addOption(timeoutOption('how long to wait for the answer'))
     .addOption(jsonOption())
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('must be a whole number, 1 or more')
-  return Number(text)
 }
 
 type Options = SendOptions & CommandBody
