@@ -126,7 +126,7 @@ async function resume(scope: string, name: string | undefined, options: Options)
     const halts = await readHalts(nats)
     const others = halts.filter(({ key }) => key !== haltKeyOf(target))
     if (others.length === halts.length) {
-      say(`${haltText(target)} is not halted`)
+      say(notHaltedText(target, others))
       process.exitCode = exitCodes.failed
       return
     }
@@ -141,6 +141,12 @@ async function resume(scope: string, name: string | undefined, options: Options)
     )
     for (const other of stillHalted) say(`still halted: ${haltText(other)}`)
   })
+}
+
+function notHaltedText(target: HaltTarget, halts: readonly ListedHalt[]): string {
+  if (target.scope !== 'all') return `${haltText(target)} is not halted`
+  if (halts.length === 0) return 'nothing is halted'
+  return `not everything is halted, only ${halts.map((halt) => haltText(halt.target)).join(', ')}`
 }
 
 interface AcceptedOrder {

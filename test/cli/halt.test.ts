@@ -77,9 +77,15 @@ void t.test('P2.05 `halt` and `resume`: what they refuse, let pass, list and pri
   t.match(resumed, { code: 0, stdout: /^everything is resumed: in force after [\d.]+ ms/ })
   t.match(resumed.stderr, /still halted: account alice\n.*still halted: symbol AAPL\n/)
   t.match(await order('bob', 'MSFT', 'buy'), { execType: 'New' })
-  t.match(await cli('resume', 'all'), { code: 1, stdout: '', stderr: 'trade2026: everything is not halted\n' })
+  t.match(await cli('resume', 'all'), {
+    code: 1,
+    stdout: '',
+    stderr: /: not everything is halted, only account alice, symbol AAPL\n$/,
+  })
   t.equal((await cli('resume', 'account', 'alice')).code, 0)
+  t.match(await cli('resume', 'account', 'alice'), { code: 1, stderr: 'trade2026: account alice is not halted\n' })
   t.equal((await cli('resume', 'symbol', 'AAPL')).code, 0)
+  t.match(await cli('resume', 'all'), { code: 1, stdout: '', stderr: 'trade2026: nothing is halted\n' })
   t.match(await order('alice', 'AAPL', 'buy', { price: 80 }), { execType: 'New' })
 
   const wrongCalls = [
@@ -89,6 +95,7 @@ void t.test('P2.05 `halt` and `resume`: what they refuse, let pass, list and pri
     ['halt', 'account', '_venue'],
     ['halt', '--cancel'],
     ['halt', 'all', '--reason', 'x'.repeat(201)],
+    ['halt', 'all', '--timeout-ms', '3000000000'],
     ['resume', 'symbol'],
   ]
   await Promise.all(
