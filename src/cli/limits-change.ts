@@ -85,6 +85,25 @@ export async function untilRecord(
   )
 }
 
+/**
+ * Waits until written limits are in force.
+ * @throws PipelineError COMPONENT_MISSING when they are not in time
+ */
+export async function untilInForce(
+  nats: Nats,
+  written: WrittenEntry,
+  timeoutMs: number,
+): Promise<{ revision: number; cmdSeq: number; recordAfterMs: number }> {
+  const { key, revision, commandUs } = written
+  const { record, storedUs } = await untilRecord(
+    nats,
+    written,
+    timeoutMs,
+    ({ record }) => record.type === 'limits' && record.key === key && record.revision >= revision,
+  )
+  return { revision, cmdSeq: record.cmdSeq, recordAfterMs: msBetween(commandUs, storedUs) }
+}
+
 /** Milliseconds to the nearest microsecond. */
 export function msBetween(fromUs: number, toUs: number): number {
   return (toUs - fromUs) / 1_000

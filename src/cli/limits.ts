@@ -8,7 +8,7 @@ import { limitEntries } from '../schemas/config-files.ts'
 import { type LimitSet, parseLimitsKey } from '../schemas/limits.ts'
 import { readLimits, readLimitsFile } from './config-folder.ts'
 import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
-import { checkEntry, msBetween, readEntry, untilRecord, writeEntry, type WrittenEntry } from './limits-change.ts'
+import { checkEntry, readEntry, untilInForce, writeEntry, type WrittenEntry } from './limits-change.ts'
 import { timeoutOption } from './options.ts'
 import { printJson, printLine } from './output.ts'
 import { numeric, renderTable } from './table.ts'
@@ -258,15 +258,4 @@ async function change(
     )
   if (taken) printLine(`in force after ${taken.recordAfterMs} ms (record ${taken.cmdSeq}, revision ${taken.revision})`)
   else if (strays.length === 0) printLine('nothing to change')
-}
-
-async function untilInForce(nats: Nats, written: WrittenEntry, timeoutMs: number) {
-  const { key, revision, commandUs } = written
-  const { record, storedUs } = await untilRecord(
-    nats,
-    written,
-    timeoutMs,
-    ({ record }) => record.type === 'limits' && record.key === key && record.revision >= revision,
-  )
-  return { revision, cmdSeq: record.cmdSeq, recordAfterMs: msBetween(commandUs, storedUs) }
 }
