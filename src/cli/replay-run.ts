@@ -7,6 +7,7 @@ import type { Side } from '../schemas/enums.ts'
 import { decodeExecution, type ExecutionReport } from '../schemas/execution.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
 import type { CommandKind } from '../schemas/risk.ts'
+import { executionsSubject } from '../subjects/names.ts'
 import { numberText } from './output.ts'
 import { TapeComparison } from './replay-compare.ts'
 import type { FlowRow } from './replay-file.ts'
@@ -72,6 +73,7 @@ export class Replay {
   #answered = 0
   #trades = 0
   #lastSeq = 0
+  #othersFills = 0
   #isInOrder = true
   #startMs = 0
   #fileStartMs: number | undefined
@@ -138,6 +140,11 @@ export class Replay {
     return this.#isInOrder
   }
 
+  /** Fills that orders of others had in the symbol meanwhile: then the book was not the file's alone. */
+  get othersFills(): number {
+    return this.#othersFills
+  }
+
   /** Commands that were refused, by reason. A cancel of an order that has traded by then is `ORDER_CLOSED`. */
   get refused(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.#refused)
@@ -194,9 +201,10 @@ export class Replay {
     this.#waiting.set(seq, row)
     const early = this.#early.get(seq) ?? []
     // What follows gets higher sequences, so that older answers are not ours.
-    for (const other of this.#early.keys()) {
+    for (const [other, messages] of this.#early) {
       if (other > seq && this.#acked < this.#sent) break
       this.#early.delete(other)
+      if (other !== seq) for (const message of messages) this.#overhear(message)
     }
     for (const message of early) this.#hear(message)
   }
@@ -212,17 +220,32 @@ export class Replay {
     return { kind: 'cancel', account, body: { origClOrdId: id } }
   }
 
+  /** An answer to a command of somebody else. */
+  #overhear({ subject, data }: InputMessage): void {
+    if (subject === executionsSubject(this.#symbol, false))
+      for (const report of decodeExecution(data).reports) this.#countOthers(report)
+  }
+
+  #countOthers({ execType, account }: ExecutionReport): void {
+    if (execType === 'Trade' && account !== this.#accounts.BUY && account !== this.#accounts.SELL)
+      this.#othersFills += 1
+  }
+
   #hear(message: InputMessage): void {
     const { srcSeq } = message
     if (srcSeq === undefined || srcSeq === 0) return
     const row = this.#waiting.get(srcSeq)
     if (!row) {
       if (this.#acked < this.#sent) this.#early.set(srcSeq, [...(this.#early.get(srcSeq) ?? []), message])
+      else this.#overhear(message)
       return
     }
     this.#lastSignMs = performance.now()
     const { reports, part } = decodeExecution(message.data)
-    for (const report of reports) this.#take(report, row)
+    for (const report of reports) {
+      this.#countOthers(report)
+      this.#take(report, row)
+    }
     const [number, count] = part?.split('/') ?? []
     if (number !== count) return
     this.#waiting.delete(srcSeq)

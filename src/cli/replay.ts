@@ -60,7 +60,8 @@ counts once. The others are counted by what kept them from being reproduced.
 A temporary stack counts in the file's tick and lot. One that runs counts as its config/instruments.json says, by
 default in 0.01 and 0.00000001: for a file in finer steps add an entry there, start it again, and name it with --symbol.
 
-Exit code: 0 every command was answered, every order taken, and --at-least met; 1 not so; 64 the file or the call is wrong; 69 no server.`,
+Exit code: 0 every command was answered, every order taken, nobody else traded in the symbol, and --at-least met; 1 not
+so; 64 the file or the call is wrong; 69 no server.`,
     )
     .action(replay)
 }
@@ -188,13 +189,20 @@ function report(
   { json, atLeast = 0 }: ReplayOptions,
 ): void {
   const { trades, tape, reproduced, unreproduced, notOnTape } = comparison
-  const { unanswered, refused, newRefused, isInOrder } = run
-  const ok = unanswered === 0 && newRefused === 0 && isInOrder && comparison.reproduced >= atLeast
+  const { unanswered, refused, newRefused, isInOrder, othersFills } = run
+  const ok = unanswered === 0 && newRefused === 0 && isInOrder && othersFills === 0 && reproduced >= atLeast
   const commandsPerSecond = Math.round((run.progress().answered / Math.max(1, elapsedMs)) * 1_000)
   if (!ok) process.exitCode = exitCodes.failed
+  if (reproduced < atLeast) say(`fewer than ${atLeast} trades of the tape are reproduced`)
+  if (newRefused > 0) say(`${newRefused} orders were refused, so that it is not the whole file that was played`)
+  if (othersFills > 0)
+    say(
+      `others traded in ${symbol} meanwhile (${othersFills} fills of theirs), so that the book was not the file's alone: leave out --symbol, or give one in which nobody trades`,
+    )
+  if (!isInOrder) say('commands did not reach ORDERS in the order of the file: NATS was away')
   if (json) {
     const { new: orders, cancel } = counts
-    const figures = { trades, tape, reproduced, unreproduced, notOnTape, unanswered, isInOrder, refused }
+    const figures = { trades, tape, reproduced, unreproduced, notOnTape, unanswered, isInOrder, othersFills, refused }
     const pace = { elapsedMs: Math.round(elapsedMs), fileMs: lastMs - firstMs, commandsPerSecond }
     printJson({ ok, new: orders, cancel, ...figures, symbol, tick, lot, toleranceMs, ...pace })
     return
@@ -213,7 +221,4 @@ function report(
     ok ? 'ok' : 'NOT OK',
   ]
   for (const line of lines) printLine(line)
-  if (reproduced < atLeast) say(`fewer than ${atLeast} trades of the tape are reproduced`)
-  if (newRefused > 0) say(`${newRefused} orders were refused, so that it is not the whole file that was played`)
-  if (!isInOrder) say('commands did not reach ORDERS in the order of the file: NATS was away')
 }

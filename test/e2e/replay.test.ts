@@ -53,6 +53,7 @@ const expected = {
   notOnTape: 2,
   unanswered: 0,
   isInOrder: true,
+  othersFills: 0,
   refused: { ORDER_CLOSED: 1, ORDER_UNKNOWN: 1 },
 }
 
@@ -149,6 +150,26 @@ void t.test('P2.02 `replay` plays a file through the pipeline that runs', async 
     t.equal(await run.interrupt(), 130, run.stderr())
     t.equal(await openOrders(subject), 0)
     t.same(await limitKeys(), keysBefore)
+  })
+
+  await t.test('somebody else who trades in the symbol: 1, and it is said', async (t) => {
+    const resting = { account: 'alice', symbol: 'SHARED', side: 'sell', type: 'limit', quantity: 1, price: 5 }
+    await nats.js.publish('orders.new', JSON.stringify(resting))
+    writeFileSync(file, `${header}\n0,new,a,buy,5,1\n0,trade,1,,5,1`)
+    const met = await replay(file, '--symbol', 'SHARED', '--json')
+    t.equal(met.code, 1, met.stderr)
+    t.match(JSON.parse(met.stdout), { ok: false, trades: 1, reproduced: 1, othersFills: 1 })
+    t.match(met.stderr, /others traded in SHARED meanwhile \(1 fills of theirs\).*--symbol/)
+
+    writeFileSync(file, `${header}\n0,new,c,buy,4,1\n2000,new,d,buy,4,1`)
+    const run = replay(file, '--symbol', 'SHARED', '--speed', '1')
+    await until('the first order', async () => {
+      const last = await nats.jsm.streams.getMessage('ORDERS', { last_by_subj: 'orders.new.*' })
+      return last?.json<{ clOrdId?: string }>().clOrdId === 'c'
+    })
+    for (const order of [resting, { ...resting, account: 'bob', side: 'buy' }])
+      await nats.js.publish('orders.new', JSON.stringify(order))
+    t.match(await run, { code: 1, stderr: /others traded in SHARED meanwhile \(2 fills/ }, 'with one another')
   })
 
   await t.test('half the time at twice the speed', async (t) => {
