@@ -29,7 +29,7 @@ export async function startPipeline(session: Session, layout: Layout): Promise<P
     ports: 'free',
     signal: session.signal,
     onProgress: () => undefined,
-    onRestarted: (name) => {
+    onRestarted: ({ name }) => {
       throw new Error(`${name} died during the benchmark`)
     },
   })

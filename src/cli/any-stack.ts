@@ -9,7 +9,7 @@ import type { StreamName } from '../subjects/contract.ts'
 import { type NatsOption, natsUrlDefault, withNats } from './connect.ts'
 import { interrupted } from './interrupt.ts'
 import { say } from './output.ts'
-import { type Stack, startStack } from './stack.ts'
+import { restartedText, type Stack, startStack } from './stack.ts'
 
 export interface StackChoice extends NatsOption {
   readonly start: boolean
@@ -56,7 +56,7 @@ export async function withAnyStack<T>(
       ports: 'free',
       signal: interrupted,
       onProgress: () => undefined,
-      onRestarted: (name, pid, why) => say(`${name} had died and runs again (pid ${pid}): ${why}`),
+      onRestarted: (restarted, why) => say(restartedText(restarted, why)),
     })
     const own = { ...stack, dataDir }
     return await withNats({ nats: stack.urls.nats }, needs, (nats) => run(nats, own))

@@ -11,7 +11,7 @@ import { Load, type LoadProgress, type LoadResult } from './load.ts'
 import { wholeNumber } from './options.ts'
 import { orderFlow } from './order-flow.ts'
 import { showProgress } from './progress.ts'
-import { type Layout, layouts, type Stack, startStack } from './stack.ts'
+import { type Layout, layouts, restartedText, type Stack, startStack } from './stack.ts'
 
 interface DemoOptions {
   readonly seed: number
@@ -63,7 +63,7 @@ async function demo(options: DemoOptions): Promise<void> {
       portRemedy: 'leave out --keep, which takes the documented ports',
       signal: interrupted,
       onProgress: say,
-      onRestarted: (name, pid, why) => say(`${name} had died and runs again (pid ${pid}): ${why}`),
+      onRestarted: (restarted, why) => say(restartedText(restarted, why)),
     })
     const stack = await starting
     const nats = await connectNats(stack.urls.nats, 'demo')

@@ -1,3 +1,4 @@
+import { PipelineError } from '../base/errors.ts'
 import type { AckedPublisher } from '../runtime/acks.ts'
 import type { HealthMonitor } from '../runtime/health.ts'
 import type { Log } from '../runtime/log.ts'
@@ -64,9 +65,11 @@ export function servedOf(health: HealthMonitor, { registry }: Pick<WorkerMetrics
 /** Connections that may wait to be taken: a thousand clients may come at once. */
 const backlog = 4_096
 
+const noSuchHost: ReadonlySet<string> = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL'])
+
 /**
  * Opens the port of a worker. Where there are several gateways the kernel shares out the connections among them.
- * @throws PipelineError PORT_IN_USE naming who holds it
+ * @throws PipelineError PORT_IN_USE naming who holds it, CONFIG_INVALID for a host that is none of ours
  */
 export async function listen(
   app: FastifyInstance,
@@ -78,6 +81,13 @@ export async function listen(
   try {
     await app.listen({ host: settings.HTTP_HOST, port, backlog, ...(reusePort ? { reusePort } : {}) })
   } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    if (noSuchHost.has(code))
+      throw new PipelineError(
+        'CONFIG_INVALID',
+        `HTTP_HOST: ${settings.HTTP_HOST} is no address of this machine (${code}); 127.0.0.1 is reached from here alone, 0.0.0.0 from everywhere`,
+        { cause: error },
+      )
     if (await isPortTaken(port)) throw await portInUse(port, `give ${name} another with --port ${name}=PORT`)
     throw error
   }

@@ -51,7 +51,7 @@ export interface StackOptions {
   readonly signal?: AbortSignal
   readonly onProgress: (message: string) => void
   /** @param why how it ended, as far as it said, and where its log is */
-  readonly onRestarted: (name: string, pid: number, why: string) => void
+  readonly onRestarted: (restarted: StackProcess, why: string) => void
 }
 
 export interface StackProcess {
@@ -74,6 +74,11 @@ export interface Stack {
   stop(): Promise<void>
 }
 
+/** For whoever watches a stack. */
+export function restartedText({ name, pid, url }: StackProcess, why: string): string {
+  return `${name}${url === undefined ? '' : ` (${url})`} had died and runs again (pid ${pid}): ${why}`
+}
+
 /** Gateways that share their port have the ones after this for themselves. */
 const healthPortBase = 8_120
 const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
@@ -94,8 +99,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const dataDir = resolve(options.dataDir)
   const { settings, onProgress } = options
   // Before anything runs: a worker would only say so in its log.
-  readInstruments()
-  readLimits()
+  readInstruments(options.configDir)
+  readLimits(options.configDir)
   const lock = lockDataDir(dataDir)
   const workerStops: (() => Promise<void>)[] = []
   const serverStops: (() => Promise<void>)[] = []
@@ -162,11 +167,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const pidOf = (process: Supervised) => process.pid ?? 0
     return {
       processes: [
-        ...children.flatMap(({ workers, healthPort, child }) =>
+        ...children.flatMap(({ workers, ownUrl, child }) =>
           workers.map((name) => ({
             name,
             pid: pidOf(child),
-            ...(healthPort === undefined ? {} : { url: url(name, healthPort) }),
+            ...ownUrl,
           })),
         ),
         ...(nats ? [{ name: 'nats-server', pid: pidOf(nats) }] : []),
@@ -225,7 +230,7 @@ async function startServer(
     ...(options.ports === 'free' ? { port: 0 } : {}),
     ...(options.portRemedy === undefined ? {} : { portRemedy: options.portRemedy }),
     onProgress: options.onProgress,
-    onRestarted: (pid: number, why: string) => options.onRestarted(name, pid, why),
+    onRestarted: (pid: number, why: string) => options.onRestarted({ name, pid }, why),
   }
   if (name === 'nats-server') return startNats(startOptions)
   try {
@@ -239,6 +244,7 @@ async function startServer(
 }
 
 interface WorkerProcess extends Place {
+  readonly ownUrl: Pick<StackProcess, 'url'>
   readonly child: Supervised
   readonly logFile: string
   /** Rejects when it ended with an error that another start would meet again. */
@@ -264,6 +270,7 @@ async function startWorkers(
   const logs = join(common.dataDir, 'logs')
   mkdirSync(logs, { recursive: true })
   const logFile = join(logs, `${label}.log`)
+  const ownUrl = healthPort === undefined ? {} : { url: localUrl(options.settings.HTTP_HOST, healthPort) }
   let hasStarted = false
   let logStart = 0
   let why = ''
@@ -310,7 +317,7 @@ async function startWorkers(
       else if (!hasStarted) failed.reject(new PipelineError('COMPONENT_START', `${label} ended as it started: ${why}`))
     },
     onRestarted: (pid) => {
-      for (const worker of workers) options.onRestarted(worker, pid, why)
+      for (const name of workers) options.onRestarted({ name, pid, ...ownUrl }, why)
     },
   })
   onStarted(child)
@@ -319,7 +326,7 @@ async function startWorkers(
   } finally {
     clearTimeout(timer)
   }
-  return { ...place, child, logFile, failed: failed.promise }
+  return { ...place, ownUrl, child, logFile, failed: failed.promise }
 }
 
 /** Where a door that listens on `host` is reached from this machine. */

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { settingsFrom } from '../runtime/config.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
-import { type Layout, layouts, startStack } from './stack.ts'
+import { type Layout, layouts, restartedText, startStack } from './stack.ts'
 
 interface UpOptions {
   readonly dataDir: string
@@ -47,9 +47,9 @@ async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void
     portRemedy: 'take free ones with --free-ports',
     signal: interrupted,
     onProgress: say,
-    onRestarted: (name, pid, why) => {
-      if (json) process.stdout.write(`${JSON.stringify({ event: 'restarted', name, pid, why })}\n`)
-      else say(`${name} had died and runs again (pid ${pid}): ${why}`)
+    onRestarted: (restarted, why) => {
+      if (json) process.stdout.write(`${JSON.stringify({ event: 'restarted', ...restarted, why })}\n`)
+      else say(restartedText(restarted, why))
     },
   })
   const { processes, urls } = await starting

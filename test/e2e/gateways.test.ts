@@ -164,9 +164,10 @@ void t.test('P2.07 P2.10 WORKERS: gateways of up share the port, each is started
 
   const victim = gateways[1]?.pid ?? 0
   process.kill(victim, 'SIGKILL')
-  await until('the restart to be said', () =>
+  const restarted = await until('the restart to be said', () =>
     documentsOf(run).find(({ event, name, pid }) => event === 'restarted' && name === 'gateway' && pid !== victim),
   )
+  t.equal(restarted['url'], gateways[1]?.url, 'and of which')
   for (let index = 0; index < 20; index += 1) t.match(await post(`v${index}`), { status: 200, body: { status: 'NEW' } })
   await until('its health', async () => (await healthAt(ports[1]).catch(() => undefined))?.code === 200, 20_000)
   for (const { pid } of gateways.filter(({ pid }) => pid !== victim)) t.ok(process.kill(pid, 0), 'the others go on')

@@ -172,6 +172,9 @@ void t.test('P1.04 an unusable data folder and a bad setting are one line and ex
   const setting = startCli(t, ['up', '--data-dir', tempDir(t), '--free-ports'], { BATCH_MAX: 'many' })
   t.equal(await setting.ended, 64)
   t.match(setting.stderr(), /^trade2026: CONFIG_INVALID: .*BATCH_MAX.*\n$/)
+  const host = startCli(t, ['up', '--data-dir', tempDir(t), '--free-ports'], { HTTP_HOST: '999.1.1.1' })
+  t.equal(await host.ended, 64)
+  t.match(host.stderr(), /^trade2026: CONFIG_INVALID: HTTP_HOST: 999\.1\.1\.1 is no address .*127\.0\.0\.1.*\n$/m)
 })
 
 void t.test('P1.16 kill -9 of demo leaves no process', async (t) => {
