@@ -60,7 +60,7 @@ function oneLine(text: string): string {
 }
 
 /** The script for a shell, made from the program's commands. */
-export function completionOf(program: Command, shell: Shell): string {
+function completionOf(program: Command, shell: Shell): string {
   const name = program.name()
   const places = placesOf(program)
   switch (shell) {
@@ -77,10 +77,23 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`
 }
 
-/** The shell code that is common to bash and zsh: which command the words typed so far name. */
-function pathCases(places: readonly Place[]): string {
+/** The shell code that is common to bash and zsh: sets `at` to the command that the words typed so far name. */
+function pathLoop(places: readonly Place[], words: string, first: number, end: string): string {
   const paths = places.map(({ path }) => path).filter((path) => path !== '')
-  return paths.map((path) => quoted(path)).join(' | ')
+  return `for ((i = ${first}; i < ${end}; i++)); do
+    next="\${at:+$at }\${${words}[i]}"
+    case $next in
+    ${paths.map((path) => quoted(path)).join(' | ')}) at=$next ;;
+    esac
+  done`
+}
+
+/** A branch for each option that takes a value. */
+function valueCases(places: readonly Place[], complete: (values: readonly string[]) => string): string {
+  const cases = places.flatMap(({ path, options }) =>
+    options.flatMap(({ word, values }) => (values ? [`    ${quoted(`${path} ${word}`)}) ${complete(values)} ;;`] : [])),
+  )
+  return cases.join('\n')
 }
 
 function bash(name: string, places: readonly Place[]): string {
@@ -88,22 +101,12 @@ function bash(name: string, places: readonly Place[]): string {
     const all = [...commands.map(({ word }) => word), ...values, ...options.map(({ word }) => word)]
     return `    ${quoted(path)}) words=${quoted(all.join(' '))} ;;`
   })
-  const valued = places.flatMap(({ path, options }) =>
-    options.flatMap(({ word, values }) =>
-      values ? [`    ${quoted(`${path} ${word}`)}) words=${quoted(values.join(' '))} ;;`] : [],
-    ),
-  )
   return `# ${name} completion for bash
 _${name}() {
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} at= next words i
-  for ((i = 1; i < COMP_CWORD; i++)); do
-    next="\${at:+$at }\${COMP_WORDS[i]}"
-    case $next in
-    ${pathCases(places)}) at=$next ;;
-    esac
-  done
+  ${pathLoop(places, 'COMP_WORDS', 1, 'COMP_CWORD')}
   case "$at $prev" in
-${valued.join('\n')}
+${valueCases(places, (values) => `words=${quoted(values.join(' '))}`)}
     *)
       case $at in
 ${words.map((line) => `  ${line}`).join('\n')}
@@ -122,27 +125,13 @@ function zsh(name: string, places: readonly Place[]): string {
     const all = [...commands, ...values.map((word) => ({ word, about: word })), ...options]
     return `      ${quoted(path)}) words_here=(${described(all)})${commands.length > 0 ? '' : ' more=_files'} ;;`
   })
-  const valued = places.flatMap(({ path, options }) =>
-    options.flatMap(({ word, values }) =>
-      values
-        ? [
-            `    ${quoted(`${path} ${word}`)}) ${values.length > 0 ? `compadd -- ${values.map(quoted).join(' ')}` : '_files'} ;;`,
-          ]
-        : [],
-    ),
-  )
   return `#compdef ${name}
 _${name}() {
   local at= more= next i
   local -a words_here
-  for ((i = 2; i < CURRENT; i++)); do
-    next="\${at:+$at }\${words[i]}"
-    case $next in
-    ${pathCases(places)}) at=$next ;;
-    esac
-  done
+  ${pathLoop(places, 'words', 2, 'CURRENT')}
   case "$at \${words[CURRENT - 1]}" in
-${valued.join('\n')}
+${valueCases(places, (values) => (values.length > 0 ? `compadd -- ${values.map(quoted).join(' ')}` : '_files'))}
     *)
       case $at in
 ${cases.join('\n')}
