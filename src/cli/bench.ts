@@ -195,15 +195,15 @@ async function runBench(
   { results, json }: KeptOptions,
   measure: (session: Session) => Promise<readonly Row[]>,
 ): Promise<void> {
-  const [{ createSession }, { createProgress }, { renderRows }, { writeResults }, { machineFacts, versionFacts }] =
+  const [{ createSession }, { showSteps }, { renderRows }, { writeResults }, { machineFacts, versionFacts }] =
     await Promise.all([
       import('../../bench/session.ts'),
-      import('../../bench/progress.ts'),
+      import('./progress.ts'),
       import('../../bench/print.ts'),
       import('../../bench/results.ts'),
       import('../../bench/machine.ts'),
     ])
-  const progress = createProgress()
+  const progress = showSteps()
   const session = createSession(interrupted, progress.update)
   const end = async () => {
     progress.stop()

@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress'
 
-export interface Progress {
+interface Progress {
   update(done: number, details: string): void
   stop(): void
 }
@@ -20,12 +20,31 @@ export function showProgress(total: number): Progress {
       stop: () => undefined,
     }
   }
+  return showBar('{bar} {percentage} % | {value}/{total} | {details}', total, false)
+}
+
+/** Which step is being done, and how much of it, on stderr: a bar on a terminal, elsewhere a line a step. */
+export function showSteps(): { update: (step: string, part?: number) => void; stop: () => void } {
+  let last = ''
+  if (!process.stderr.isTTY)
+    return {
+      update: (step) => {
+        if (step !== last) process.stderr.write(`${step}\n`)
+        last = step
+      },
+      stop: () => undefined,
+    }
+  const bar = showBar('{bar} {percentage} % | {details}', 100, true)
+  return { update: (step, part = 0) => bar.update(Math.round(part * 100), step), stop: () => bar.stop() }
+}
+
+function showBar(format: string, total: number, clearOnComplete: boolean): Progress {
   const bar = new SingleBar({
-    format: '{bar} {percentage} % | {value}/{total} | {details}',
+    format,
     barCompleteChar: '█',
     barIncompleteChar: '░',
     hideCursor: true,
-    clearOnComplete: false,
+    clearOnComplete,
   })
   bar.start(total, 0, { details: '' })
   return {
