@@ -1,7 +1,7 @@
+import { Latencies, type Percentiles } from '../src/cli/latencies.ts'
 import { seededRandom } from '../src/cli/order-flow.ts'
 import { type Address, encodeRequest, HttpWire } from './http-wire.ts'
 import { Metronome } from './metronome.ts'
-import { Latencies, type Percentiles } from './statistics.ts'
 
 export interface HttpLoadSpec {
   /** `http://host:port/path` */
@@ -26,8 +26,6 @@ export interface HttpLoadOutcome {
   /** User and system time of the load generator for one request. */
   readonly clientCpuUs: number
 }
-
-const tickMinMs = 0.5
 
 /** Small limit orders around one price, of twenty accounts: about half of them trade. */
 function orderBodies(count: number, seed: number): string[] {
@@ -82,7 +80,7 @@ async function run(spec: HttpLoadSpec): Promise<HttpLoadOutcome> {
   const startedMs = performance.now()
   const paced = async (ratePerSecond: number) => {
     const intervalMs = 1_000 / ratePerSecond
-    const metronome = new Metronome(performance.timeOrigin + startedMs, Math.max(intervalMs, tickMinMs))
+    const metronome = new Metronome(performance.timeOrigin + startedMs, intervalMs)
     const free = [...ready]
     const under = new Set<Promise<void>>()
     const fill = () => {

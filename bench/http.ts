@@ -8,7 +8,7 @@ import { percentileFigures, type Round, type Row, rowOf } from './rows.ts'
 import type { Session } from './session.ts'
 import { type Pipeline, startPipeline } from './systems.ts'
 
-export interface HttpOptions {
+interface HttpOptions {
   readonly layouts: readonly Layout[]
   readonly rounds: number
   /** Of a round. */

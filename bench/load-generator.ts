@@ -1,10 +1,10 @@
 import { AckPolicy, DeliverPolicy } from '@nats-io/jetstream'
+import { Latencies, type Percentiles } from '../src/cli/latencies.ts'
 import { type FlowShape, orderFlow } from '../src/cli/order-flow.ts'
 import { connectNats } from '../src/runtime/nats.ts'
 import { headerNames, ordersSubject, positionsWatermarkSubject } from '../src/subjects/names.ts'
 import { Metronome } from './metronome.ts'
 import { bodyNumberOf, headerNumberOf, NatsWire, streamSequenceOf, type WireMessage } from './nats-wire.ts'
-import { Latencies, type Percentiles } from './statistics.ts'
 
 /** Where the answers to commands appear. */
 export interface Target {
@@ -53,8 +53,6 @@ export type GeneratorEvent =
 
 /** Commands without a publish ack at most; at the bound the sender waits. */
 const unackedMax = 1_000
-/** At higher rates commands leave a few at a time: each wake-up costs the machine some 40 µs. */
-const tickMinMs = 0.5
 const drainTimeoutMs = 60_000
 const progressMs = 200
 
@@ -191,7 +189,7 @@ class LoadGenerator {
     else {
       const intervalMs = 1_000 / ratePerSecond
       for (let index = 0; index < count; index += 1) ledger.dueMs[index] = firstMs + index * intervalMs
-      const metronome = new Metronome(performance.timeOrigin + firstMs, Math.max(intervalMs, tickMinMs))
+      const metronome = new Metronome(performance.timeOrigin + firstMs, intervalMs)
       while (ledger.sent < count) {
         await metronome.tick()
         const due = Math.floor((performance.now() - firstMs) / intervalMs) + 1

@@ -37,7 +37,7 @@ export type PeerCall =
   | { readonly call: 'limit'; readonly options: LimitOptions }
   | { readonly call: 'market'; readonly options: MarketOptions }
 
-export interface Workload {
+interface Workload {
   /** Applied before the clock starts. */
   readonly opening: readonly Command[]
   readonly commands: readonly Command[]

@@ -6,14 +6,18 @@ interface Beat {
   readonly intervalMs: number
 }
 
+/** At higher rates a wake-up has more than one tick to do: each costs the machine some 40 µs. */
+const intervalMinMs = 0.5
+
 /** Node's timers count whole ms and come up to one late; a thread that sleeps is some 50 µs late. */
 export class Metronome {
   readonly #ticks = new Int32Array(new SharedArrayBuffer(4))
   readonly #thread: Worker
   #seen = 0
 
+  /** @param intervalMs ticks come no faster than every half ms */
   constructor(firstEpochMs: number, intervalMs: number) {
-    const beat: Beat = { ticks: this.#ticks, firstEpochMs, intervalMs }
+    const beat: Beat = { ticks: this.#ticks, firstEpochMs, intervalMs: Math.max(intervalMs, intervalMinMs) }
     this.#thread = new Worker(new URL(import.meta.url), { workerData: beat })
   }
 
@@ -29,7 +33,7 @@ export class Metronome {
   }
 }
 
-export function epochMs(): number {
+function epochMs(): number {
   return performance.timeOrigin + performance.now()
 }
 

@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util'
+import { percentileNames } from '../src/cli/latencies.ts'
 import { type Chart, escapeHtml, type Line, renderChart } from './chart.ts'
 import { renderRows } from './print.ts'
 import type { Results } from './results.ts'
 import type { Row } from './rows.ts'
-import { percentileNames } from './statistics.ts'
 
 const style = `body{font:15px/1.5 system-ui,sans-serif;max-width:1340px;margin:2em auto;padding:0 1em;color:#222;background:#fff}
 h2{margin-top:2em}.charts{display:flex;flex-wrap:wrap;gap:1em}svg{width:640px;max-width:100%;border:1px solid #ddd;border-radius:6px}

@@ -1,5 +1,6 @@
+import { percentileNames, type Percentiles } from '../src/cli/latencies.ts'
 import type { Layout } from '../src/cli/stack.ts'
-import { median, percentileNames, type Percentiles, rounded, type Spread, spreadOf } from './statistics.ts'
+import { median, rounded, type Spread, spreadOf } from './statistics.ts'
 
 /** One line of results: one scenario in one layout under one load, over all rounds. */
 export interface Row extends Spread {

@@ -1,4 +1,3 @@
-import { build, type Histogram } from 'hdr-histogram-js'
 import { utf8FromText } from '../base/json.ts'
 import { AckedPublisher } from '../runtime/acks.ts'
 import { CommandPublisher } from '../runtime/command-publisher.ts'
@@ -6,14 +5,8 @@ import type { Nats } from '../runtime/nats.ts'
 import { followStream } from '../runtime/reader.ts'
 import { decodeWatermark } from '../schemas/position.ts'
 import { positionsWatermarkSubject } from '../subjects/names.ts'
+import { Latencies, type Percentiles } from './latencies.ts'
 import type { FlowCommand } from './order-flow.ts'
-
-export interface Percentiles {
-  readonly p50: number
-  readonly p90: number
-  readonly p99: number
-  readonly p999: number
-}
 
 /** How a run is going. */
 export interface LoadProgress {
@@ -45,8 +38,8 @@ const retryMs = 60_000
 export class Load {
   readonly #nats: Nats
   readonly #publisher: AckedPublisher
-  readonly #reports = histogram()
-  readonly #positions = histogram()
+  readonly #reports = new Latencies()
+  readonly #positions = new Latencies()
   /** Start of commands that are acknowledged and not answered, by sequence in ORDERS. */
   readonly #startedMs = new Map<number, number>()
   /** Answers that came before the publish ack: arrival and sequence in EXECUTIONS. */
@@ -143,7 +136,7 @@ export class Load {
 
   /** Latencies so far. */
   latencyMs(): LoadResult['latencyMs'] {
-    return { report: percentilesOf(this.#reports), position: percentilesOf(this.#positions) }
+    return { report: this.#reports.percentilesMs(), position: this.#positions.percentilesMs() }
   }
 
   async close(): Promise<void> {
@@ -184,7 +177,7 @@ export class Load {
   #record(startedMs: number, executionsSeq: number, arrivedMs: number): void {
     this.#answered += 1
     this.#lastAnswerMs = Math.max(this.#lastAnswerMs, arrivedMs)
-    this.#reports.recordValue(microseconds(arrivedMs - startedMs))
+    this.#reports.add(arrivedMs - startedMs)
     if (executionsSeq <= this.#watermark) this.#inPosition(startedMs, arrivedMs)
     else this.#awaitingPosition.push({ executionsSeq, startedMs })
   }
@@ -200,21 +193,8 @@ export class Load {
 
   #inPosition(startedMs: number, nowMs: number): void {
     this.#inPositions += 1
-    this.#positions.recordValue(microseconds(nowMs - startedMs))
+    this.#positions.add(nowMs - startedMs)
   }
-}
-
-function histogram(): Histogram {
-  return build({ lowestDiscernibleValue: 1, highestTrackableValue: 120_000_000, numberOfSignificantValueDigits: 3 })
-}
-
-function microseconds(ms: number): number {
-  return Math.max(1, Math.min(120_000_000, Math.round(ms * 1_000)))
-}
-
-function percentilesOf(values: Histogram): Percentiles {
-  const at = (percentile: number) => Number((values.getValueAtPercentile(percentile) / 1_000).toFixed(3))
-  return { p50: at(50), p90: at(90), p99: at(99), p999: at(99.9) }
 }
 
 function nextTurn(): Promise<void> {

@@ -4,7 +4,8 @@ import { isOutsideNoise } from '../../bench/noise.ts'
 import type { Results } from '../../bench/results.ts'
 import type { Row } from '../../bench/rows.ts'
 import { growthText } from '../../bench/soak.ts'
-import { Latencies, median, spreadOf } from '../../bench/statistics.ts'
+import { median, spreadOf } from '../../bench/statistics.ts'
+import { Latencies } from '../../src/cli/latencies.ts'
 
 const spread = (min: number, middle: number, max: number) => ({ min, median: middle, max })
 
