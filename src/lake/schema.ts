@@ -4,14 +4,7 @@
  * @see Delta protocol, "Schema Serialization Format"
  */
 export type PrimitiveType =
-  | 'string'
-  | 'long'
-  | 'integer'
-  | 'double'
-  | 'boolean'
-  | 'date'
-  | 'timestamp'
-  | `decimal(${number},${number})`
+  'string' | 'long' | 'integer' | 'double' | 'boolean' | 'date' | 'timestamp' | `decimal(${number},${number})`
 
 export type ColumnType = PrimitiveType | { readonly type: 'array'; readonly elementType: 'string' }
 

@@ -46,8 +46,7 @@ export function storeBelow(store: ObjectStore, prefix: string): ObjectStore {
     putIfAbsent: (key, data) => store.putIfAbsent(prefix + key, data),
     async *list(below, startAfter) {
       const after = startAfter === undefined ? undefined : prefix + startAfter
-      for await (const info of store.list(prefix + below, after))
-        yield { ...info, key: info.key.slice(prefix.length) }
+      for await (const info of store.list(prefix + below, after)) yield { ...info, key: info.key.slice(prefix.length) }
     },
     delete: (keys) => store.delete(keys.map((key) => prefix + key)),
     close: () => undefined,
