@@ -17,6 +17,7 @@ export const errorCodes = [
   'WRITER_FENCED',
   'PUBLISH_UNRESOLVED',
   'FILE_INVALID',
+  'LAKE_STORE_UNAVAILABLE',
   'USAGE',
 ] as const
 

@@ -17,6 +17,7 @@ const exitCodeOf: Partial<Record<ErrorCode, number>> = {
   NATS_UNREACHABLE: exitCodes.unavailable,
   NATS_VERSION: exitCodes.unavailable,
   PUBLISH_UNRESOLVED: exitCodes.unavailable,
+  LAKE_STORE_UNAVAILABLE: exitCodes.unavailable,
 }
 
 /** A command loads only what it runs with; help and completion load them all. */

@@ -1,3 +1,6 @@
+import { assert } from '../base/assert.ts'
+import { PipelineError } from '../base/errors.ts'
+
 /** What is known of an object without reading it. */
 export interface ObjectInfo {
   readonly key: string
@@ -13,7 +16,7 @@ export type CreateOutcome = 'created' | 'exists' | 'unknown'
 
 /**
  * Where a lake is: objects under keys with `/` between their parts, as on S3. Keys are taken as they are: escaping them
- * is the caller's work.
+ * is the caller's work. No part of a key may be empty or begin with `.`.
  *
  * Everything throws PipelineError LAKE_STORE_UNAVAILABLE (retriable, the message says why in the words of an operator:
  * no connection, key refused, no such bucket, disk full) when the store cannot do it.
@@ -23,7 +26,10 @@ export interface ObjectStore {
   readonly uri: string
   /** Reachable, writable and able to create exclusively; called once at start. */
   check(): Promise<void>
-  /** @param range from `start`, `end` not included @returns undefined when there is no such object */
+  /**
+   * @param range from `start`, `end` not included; what lies beyond the end of the object is not there
+   * @returns undefined when there is no such object
+   */
   get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Uint8Array | undefined>
   /** Durable when it resolves; replaces what was there. Retried by the store. */
   put(key: string, data: Uint8Array): Promise<void>
@@ -51,4 +57,29 @@ export function storeBelow(store: ObjectStore, prefix: string): ObjectStore {
     delete: (keys) => store.delete(keys.map((key) => prefix + key)),
     close: () => undefined,
   }
+}
+
+/** What is said of keys at `ObjectStore`. */
+export function isKey(key: string): boolean {
+  return key.split('/').every((part) => part !== '' && !part.startsWith('.'))
+}
+
+export function assertKey(key: string): void {
+  assert(isKey(key), `${JSON.stringify(key)} is no key`)
+}
+
+/** Orders keys by their UTF-8 bytes, as stores list them; `<` orders by UTF-16 units, where emoji precede U+E000. */
+export function compareKeys(a: string, b: string): number {
+  const length = Math.min(a.length, b.length)
+  let at = 0
+  while (at < length && a.charCodeAt(at) === b.charCodeAt(at)) at += 1
+  return at === length ? a.length - b.length : rank(a.charCodeAt(at)) - rank(b.charCodeAt(at))
+}
+
+/** Surrogates stand for what comes after all other units. */
+const rank = (unit: number): number => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x2800 : unit)
+
+/** @param why in the words of an operator, after the name of the store */
+export function storeUnavailable(uri: string, why: string, cause?: unknown): PipelineError {
+  return new PipelineError('LAKE_STORE_UNAVAILABLE', `${uri}: ${why}`, { retriable: true, cause })
 }
