@@ -1,11 +1,10 @@
-import { accessSync, constants, cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { accessSync, constants, cpSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { PipelineError, messageOf } from '../base/errors.ts'
+import { openCache, waitForLock } from './cache.ts'
 import type { Component } from './components.ts'
 import { isVersionBelow } from './install.ts'
-import { tryLock, type Lock } from './lock.ts'
-import { poll, run } from './process.ts'
+import { run } from './process.ts'
 
 export interface Found {
   path: string
@@ -19,8 +18,6 @@ export interface FindOptions {
   env?: NodeJS.ProcessEnv
   onProgress?: (message: string) => void
 }
-
-const installWaitMs = 600_000
 
 /**
  * Finds a component: explicit path (option, then environment), PATH, our cache; else installs it into the cache with
@@ -134,41 +131,4 @@ function isExecutable(path: string): boolean {
   } catch {
     return false
   }
-}
-
-/** Opens the folder of what we installed: TRADE2026_CACHE, else the user's cache, else a temporary folder of the user's. */
-function openCache(env: NodeJS.ProcessEnv): string {
-  if (env.TRADE2026_CACHE) {
-    mkdirSync(env.TRADE2026_CACHE, { recursive: true })
-    return env.TRADE2026_CACHE
-  }
-  const userCache = env.XDG_CACHE_HOME || (env.HOME && join(env.HOME, '.cache'))
-  if (userCache) {
-    try {
-      const folder = join(userCache, 'trade2026')
-      mkdirSync(folder, { recursive: true })
-      accessSync(folder, constants.W_OK)
-      return folder
-    } catch {
-      // A home that cannot be written to.
-    }
-  }
-  const uid = process.getuid?.() ?? 0
-  const folder = join(tmpdir(), `trade2026-${uid}`)
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  // Anybody may make folders there, and what stands in it is run.
-  if (statSync(folder).uid === uid) return folder
-  throw new PipelineError(
-    'COMPONENT_MISSING',
-    `${folder} belongs to somebody else: set TRADE2026_CACHE to a folder of yours`,
-  )
-}
-
-async function waitForLock(path: string, onProgress?: (message: string) => void): Promise<Lock> {
-  let lock = tryLock(path)
-  if (typeof lock !== 'number') return lock
-  onProgress?.(`waiting for pid ${lock}, which is installing it`)
-  await poll(installWaitMs, () => typeof (lock = tryLock(path)) !== 'number')
-  if (typeof lock !== 'number') return lock
-  throw new PipelineError('COMPONENT_MISSING', `pid ${lock} has held ${path} for too long`)
 }
