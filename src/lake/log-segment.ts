@@ -1,0 +1,77 @@
+import { textFromUtf8 } from '../base/json.ts'
+import { lastCheckpointKey, logFileOf, logPrefix, versionKey } from './log-files.ts'
+import type { ObjectStore } from './store.ts'
+
+/** A checkpoint whose parts are all there. */
+export interface Checkpoint {
+  readonly version: number
+  /** One, or the parts in order. */
+  readonly keys: readonly string[]
+}
+
+/** Files of the log from one version on, or all. */
+export interface LogListing {
+  /** Newest first. */
+  readonly checkpoints: readonly Checkpoint[]
+  /** Oldest first. */
+  readonly commits: readonly { readonly version: number; readonly modifiedMs: number }[]
+}
+
+/** What a version is made of: a checkpoint, if there is one, and the commits after it up to the version. */
+export interface LogSegment {
+  readonly checkpoint: Checkpoint | undefined
+  readonly version: number
+}
+
+/** @param from the first version that matters */
+export async function listLog(store: ObjectStore, from = 0): Promise<LogListing> {
+  const commits: { version: number; modifiedMs: number }[] = []
+  const partsOf = new Map<string, string[]>()
+  for await (const { key, bytes, modifiedMs } of store.list(logPrefix, versionKey(from))) {
+    const file = logFileOf(key)
+    if (file?.kind === 'commit') commits.push({ version: file.version, modifiedMs })
+    if (file?.kind !== 'checkpoint' || bytes === 0) continue
+    const name = `${file.version}/${file.parts}`
+    partsOf.set(name, [...(partsOf.get(name) ?? []), key])
+  }
+  const checkpoints = [...partsOf]
+    .map(([name, keys]) => ({ version: parseInt(name), parts: Number(name.split('/')[1]), keys }))
+    .filter(({ parts, keys }) => keys.length === parts)
+    .map(({ version, keys }) => ({ version, keys }))
+  return { checkpoints: checkpoints.sort((a, b) => b.version - a.version), commits }
+}
+
+/**
+ * Where `_last_checkpoint` says that a checkpoint is. A hint: it may be old, or name what is not there.
+ * @returns undefined when there is none, or none that can be read
+ */
+export async function checkpointHint(store: ObjectStore): Promise<number | undefined> {
+  const data = await store.get(lastCheckpointKey)
+  if (!data) return undefined
+  try {
+    const { version } = JSON.parse(textFromUtf8(data)) as { readonly version: unknown }
+    return typeof version === 'number' && Number.isSafeInteger(version) && version >= 0 ? version : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Newest version of a listing; -1 when it is empty. */
+export function newestOf({ checkpoints, commits }: LogListing): number {
+  return Math.max(commits.at(-1)?.version ?? -1, checkpoints[0]?.version ?? -1)
+}
+
+/** The first version after `checkpoint` and up to `version` whose commit is not in the listing. */
+export function gapOf({ commits }: LogListing, { checkpoint, version }: LogSegment): number | undefined {
+  const there = new Set(commits.map((commit) => commit.version))
+  for (let at = (checkpoint?.version ?? -1) + 1; at <= version; at += 1) if (!there.has(at)) return at
+  return undefined
+}
+
+/** What a version can be made of, from a listing that has it: the newest checkpoint first, none last. */
+export function segmentsOf(listing: LogListing, version: number): LogSegment[] {
+  const checkpoints = [...listing.checkpoints.filter((checkpoint) => checkpoint.version <= version), undefined]
+  return checkpoints
+    .map((checkpoint) => ({ checkpoint, version }))
+    .filter((segment) => gapOf(listing, segment) === undefined)
+}
