@@ -48,10 +48,23 @@ export class GatewayCommands {
     return this.#inFlight
   }
 
-  /** A new order: its state, or that of the first with its clOrdId. @throws DoorError */
-  async create(body: Buffer, traceparent: string | undefined): Promise<OrderAnswer> {
-    const command = decode('new', body, traceparent)
-    return this.#submit(command, body, traceparent, async (sequence, answer) => {
+  /**
+   * A new order: its state, or that of the first with its clOrdId.
+   * @param idempotencyKey the clOrdId of a body that has none
+   * @throws DoorError
+   */
+  async create(
+    body: Buffer,
+    traceparent: string | undefined,
+    idempotencyKey: string | undefined,
+  ): Promise<OrderAnswer> {
+    const sent = decode('new', body, traceparent)
+    const isToBeNamed = sent.clOrdId === undefined && idempotencyKey !== undefined
+    const named = isToBeNamed ? withClOrdId(body, idempotencyKey) : body
+    const command = isToBeNamed ? decode('new', named, traceparent) : sent
+    if (idempotencyKey !== undefined && command.clOrdId !== idempotencyKey)
+      throw invalidField('clOrdId', 'is not the Idempotency-Key of the headers')
+    return this.#submit(command, named, traceparent, async (sequence, answer) => {
       if (!answer) return { state: pendingState(orderIdOf(sequence), command) }
       const first =
         answer.reason === 'DUPLICATE_CL_ORD_ID' && answer.refOrderId !== undefined
@@ -185,4 +198,11 @@ function withOrderId(body: Buffer, orderId: string): Buffer {
   if (at === 0) return body
   const field = Buffer.from(`"orderId":${JSON.stringify(orderId)}${isEmpty ? '' : ','}`)
   return Buffer.concat([body.subarray(0, at), field, body.subarray(at)])
+}
+
+/** A new order with a clOrdId in it; it stands last, where it counts over a null. */
+function withClOrdId(order: Buffer, clOrdId: string): Buffer {
+  const at = order.lastIndexOf('}')
+  const field = Buffer.from(`,"clOrdId":${JSON.stringify(clOrdId)}`)
+  return Buffer.concat([order.subarray(0, at), field, order.subarray(at)])
 }

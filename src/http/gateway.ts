@@ -2,6 +2,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { OrderState } from '../domain/order-views.ts'
 import type { Log } from '../runtime/log.ts'
 import { accountPattern, symbolPattern } from '../schemas/command.ts'
+import { idempotencyKeyPattern } from '../schemas/http.ts'
 import { bodyOf, sendJson, takeJsonBodies } from './bodies.ts'
 import type { ExecutionFeed } from './execution-feed.ts'
 import { commandBytesMax, encodeOrderAnswer, invalidField, orderUnknown } from './gateway-answers.ts'
@@ -17,6 +18,7 @@ const endedPerListMax = 1_000
 const depthDefault = 50
 const depthMax = 1_000
 const printable = /^[\x21-\x7e]{1,128}$/
+const idempotencyKey = new RegExp(idempotencyKeyPattern)
 
 export interface GatewayOptions extends Omit<GatewayCommandsOptions, 'lookup' | 'stats'> {
   readonly log: Log
@@ -44,9 +46,10 @@ export function createGateway(options: GatewayOptions): FastifyInstance {
   takeJsonBodies(app)
   addRefusals(app, refuse)
 
-  app.post('/orders', async (request, reply) =>
-    sendAnswer(reply, await commands.create(bodyOf(request), traceparentOf(request))),
-  )
+  app.post('/orders', async (request, reply) => {
+    const answer = await commands.create(bodyOf(request), traceparentOf(request), idempotencyKeyOf(request))
+    return sendAnswer(reply, answer)
+  })
   app.get<OrderParams>('/orders/:id', async ({ params: { id } }, reply) => {
     const state = await lookup.find(id)
     if (!state) throw orderUnknown(id)
@@ -139,4 +142,12 @@ function sendAnswer(reply: FastifyReply, { code, json }: OrderAnswer): FastifyRe
 function traceparentOf({ headers }: FastifyRequest): string | undefined {
   const { traceparent } = headers
   return typeof traceparent === 'string' && printable.test(traceparent) ? traceparent : undefined
+}
+
+/** The clOrdId by which a POST may be sent again. @throws DoorError INVALID_FIELD */
+function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
+  const { 'idempotency-key': key } = headers
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && idempotencyKey.test(key)) return key
+  throw invalidField('Idempotency-Key', `must match ${idempotencyKeyPattern}`)
 }

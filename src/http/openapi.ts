@@ -35,6 +35,7 @@ type SchemaName = keyof typeof schemas
 interface Operation {
   readonly summary: string
   readonly query?: Readonly<Record<string, object>>
+  readonly headers?: Readonly<Record<string, object>>
   readonly body?: SchemaName
   /** Of each status that is no error; several where the question decides. */
   readonly answers: Readonly<Record<number, readonly SchemaName[]>>
@@ -78,6 +79,7 @@ const own: Readonly<Record<string, Operations>> = {
   gateway: {
     'POST /orders': {
       summary: 'a new order; 200 when its report is stored, 202 while it is not',
+      headers: { 'Idempotency-Key': { type: 'string', pattern: http.idempotencyKeyPattern } },
       body: 'NewOrder',
       answers: { 200: ['Order'], 202: ['Order'] },
     },
@@ -171,7 +173,8 @@ export function documentOf(service: string, operations: Operations = { ...common
   }
 }
 
-function describe(method: string, path: string, { summary, query = {}, body, answers, mediaType }: Operation): object {
+function describe(method: string, path: string, operation: Operation): object {
+  const { summary, query = {}, headers = {}, body, answers, mediaType } = operation
   const inPath = Array.from(path.matchAll(/:(\w+)/g), ([, name = '']) => ({
     name,
     in: 'path',
@@ -179,6 +182,8 @@ function describe(method: string, path: string, { summary, query = {}, body, ans
     schema: { type: 'string' },
   }))
   const inQuery = Object.entries(query).map(([name, schema]) => ({ name, in: 'query', schema }))
+  const inHeader = Object.entries(headers).map(([name, schema]) => ({ name, in: 'header', schema }))
+  const parameters = [...inPath, ...inQuery, ...inHeader]
   const responses = Object.entries(answers).map(([status, names]) => {
     const refs = names.map(refOf)
     const schema = refs.length > 1 ? { anyOf: refs } : (refs[0] ?? {})
@@ -188,7 +193,7 @@ function describe(method: string, path: string, { summary, query = {}, body, ans
   return {
     operationId: `${method.toLowerCase()}${path.replaceAll(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
     summary,
-    ...(inPath.length + inQuery.length === 0 ? {} : { parameters: [...inPath, ...inQuery] }),
+    ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: refOf(body) } } } }),

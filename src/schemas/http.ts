@@ -282,3 +282,6 @@ export const aliveSchema = {
 
 /** `active_only` of a list. */
 export const flagSchema = { anyOf: [flag, { enum: ['0', '1'] }] } as const satisfies JSONSchema
+
+/** A clOrdId that a header can carry. */
+export const idempotencyKeyPattern = '^[ -~]{1,64}$'

@@ -99,6 +99,33 @@ void t.test('P1.13 the door answers with stored reports', async (t) => {
     })
   })
 
+  await t.test('P3.19 an Idempotency-Key is the clOrdId of a POST', async (t) => {
+    const post = (key: string, more = '', quantity = '1') =>
+      ask('POST', '/orders', limitOrder('keys', 'buy', quantity, '10', more), {
+        'content-type': 'application/json',
+        'idempotency-key': key,
+      })
+    const first = await post('a "key" \\ of 1')
+    t.equal(first.status, 200)
+    t.same((await post('a "key" \\ of 1')).json, first.json, 'sent again it is the first order')
+    t.same((await post('in both', ',"cl_ord_id":"in both"')).status, 200)
+    t.same((await post('over null', ',"clOrdId":null')).status, 200)
+    const before = await lastOf('ORDERS')
+    t.match(await post('one', ',"cl_ord_id":"other"'), {
+      status: 400,
+      json: { error: 'INVALID_FIELD', fields: [{ field: 'clOrdId', problem: /Idempotency-Key/ }] },
+    })
+    for (const key of ['', 'x'.repeat(65), 'caf\u00e9', 'tab\there'])
+      t.match(await post(key), { status: 400, json: { fields: [{ field: 'Idempotency-Key' }] } }, JSON.stringify(key))
+    t.match(await post('good', '', '-1'), { status: 400, json: { fields: [{ field: 'quantity' }] } })
+    t.equal(await lastOf('ORDERS'), before, 'nothing is published')
+    const named = new Set<string | undefined>()
+    for await (const { data } of readStream(nats, 'EXECUTIONS', 1, await lastOf('EXECUTIONS')))
+      for (const { account, clOrdId, execType } of decodeExecution(data).reports)
+        if (account === 'keys' && execType === 'New') named.add(clOrdId)
+    t.same([...named], ['a "key" \\ of 1', 'in both', 'over null'])
+  })
+
   await t.test('P1.13 DELETE', async (t) => {
     const id = idOf(await ask('POST', '/orders', limitOrder('deletes', 'buy', '1', '10')))
     const foreign = await ask('DELETE', `/orders/${id}?account=other`)
