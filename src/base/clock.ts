@@ -27,7 +27,21 @@ export function rfc3339FromUs(timeUs: number): string {
   return `${cachedText}${String(timeUs - second * usPerSecond).padStart(6, '0')}Z`
 }
 
-const rfc3339 = /^(\d{4}-\d{2}-\d{2})[Tt ]((?:[01]\d|2[0-3]):\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/
+const rfc3339 =
+  /^(\d{4}-\d{2}-\d{2})[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))$/
+
+let cachedDate = ''
+let cachedDayMs: number | undefined
+
+/** @returns undefined when there is no such day */
+function dayMsOf(date: string): number | undefined {
+  if (date === cachedDate) return cachedDayMs
+  const ms = Date.parse(`${date}T00:00:00Z`)
+  cachedDate = date
+  // Date.parse takes 2026-02-30 for 2 March; the calendar date must come back as written.
+  cachedDayMs = !Number.isNaN(ms) && new Date(ms).toISOString().slice(0, 10) === date ? ms : undefined
+  return cachedDayMs
+}
 
 /**
  * Microseconds since the Unix epoch of an RFC 3339 time; digits beyond microseconds are cut.
@@ -36,13 +50,15 @@ const rfc3339 = /^(\d{4}-\d{2}-\d{2})[Tt ]((?:[01]\d|2[0-3]):\d{2}:\d{2})(?:\.(\
 export function usFromRfc3339(text: string): number | undefined {
   const match = rfc3339.exec(text)
   if (!match) return undefined
-  const [, date = '', time = '', fraction = '', zone = ''] = match
-  const ms = Date.parse(`${date}T${time}${zone.toUpperCase()}`)
-  if (Number.isNaN(ms)) return undefined
-  // Date.parse takes 2026-02-30 for 2 March; the calendar date must come back as written.
-  if (new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) !== date) return undefined
-  return ms * 1000 + Number(fraction.padEnd(6, '0').slice(0, 6))
+  const [, date = '', hours, minutes, seconds, fraction = '', sign, zoneHours = 0, zoneMinutes = 0] = match
+  const dayMs = dayMsOf(date)
+  if (dayMs === undefined) return undefined
+  const zone = (Number(zoneHours) * 60 + Number(zoneMinutes)) * (sign === '-' ? 60 : -60)
+  const second = dayMs / 1_000 + Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds) + zone
+  return second * usPerSecond + Number(fraction.padEnd(6, '0').slice(0, 6))
 }
+
+const plainWhole = /^[1-9]\d{0,18}$/
 
 /**
  * Microseconds since the Unix epoch of an epoch number in seconds, milliseconds, microseconds or nanoseconds, told
@@ -51,6 +67,13 @@ export function usFromRfc3339(text: string): number | undefined {
  * @returns undefined when the text is no decimal, below 0, or beyond 9e15 µs
  */
 export function usFromEpoch(text: string): number | undefined {
+  if (plainWhole.test(text)) {
+    // Told apart by the number of digits; each of these is exact in a double.
+    const { length } = text
+    const whole = Number(length > 17 ? text.slice(0, -3) : text)
+    const us = length > 14 ? whole : length > 11 ? whole * 1_000 : whole * usPerSecond
+    return us > unitsMax ? undefined : us
+  }
   const decimal = parseDecimal(text)
   if (!decimal || decimal.mantissa < 0n || decimal.scale < -20) return undefined
   const { mantissa, scale } = decimal

@@ -3,7 +3,7 @@ import type { JSONSchema } from 'json-schema-to-ts'
 import { usFromEpoch, usFromRfc3339 } from '../base/clock.ts'
 import { decimalTextOf, parseDecimal } from '../base/decimal.ts'
 import { messageOf } from '../base/errors.ts'
-import { hasLongNumber, textFromUtf8 } from '../base/json.ts'
+import { mayBeInexact, textFromUtf8 } from '../base/json.ts'
 import { ordTypes, sides, stpModes, timesInForce } from './enums.ts'
 import { orderNumberOf } from './execution.ts'
 import type { CommandEcho, CommandKind } from './risk.ts'
@@ -138,18 +138,8 @@ for (const schema of Object.values(commandSchemas)) {
 }
 
 /** In capitals if all ASCII: `ſ` must not become S, nor a symbol another. */
-function upperAscii(text: string): string {
+export function upperAscii(text: string): string {
   return /[^ -~]/.test(text) ? text : text.toUpperCase()
-}
-
-const exponent = /[:[,]\s*-?[0-9.]+[eE]/
-
-/**
- * Whether there may be a number that a double does not hold exactly, or not as it is written: of 16 digits or more, or
- * with an exponent.
- */
-function mayBeInexact(text: string): boolean {
-  return hasLongNumber(text) || exponent.test(text)
 }
 
 interface NumberSource {
