@@ -22,6 +22,9 @@ export const errorCodes = [
   'LAKE_SCHEMA_MISMATCH',
   'LAKE_FEATURE_UNSUPPORTED',
   'LAKE_VERSION_MISSING',
+  'LAKE_FILE_MISSING',
+  'LAKE_QUERY_LIMIT',
+  'LAKE_DUCKDB',
   'USAGE',
 ] as const
 
