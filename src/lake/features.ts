@@ -31,7 +31,7 @@ const allWrites: readonly Operation[] = ['append', 'compact', 'vacuum', 'checkpo
 const hasColumnWith =
   (key: string) =>
   ({ schemaString }: MetaData) =>
-    schemaString.includes(`"${key}`)
+    schemaString.replaceAll('\\"', '').includes(`"${key}`)
 
 /**
  * Every feature we know, with what it keeps us from. Where it keeps us from little: rows that a compaction moves have met

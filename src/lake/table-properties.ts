@@ -16,15 +16,17 @@ export interface TableProperties {
 
 const dayMs = 86_400_000
 
-const unitMs: Readonly<Record<string, number>> = {
-  week: 7 * dayMs,
-  day: dayMs,
-  hour: 3_600_000,
-  minute: 60_000,
-  second: 1_000,
-  millisecond: 1,
-  microsecond: 0.001,
-}
+const unitMs = new Map(
+  Object.entries({
+    week: 7 * dayMs,
+    day: dayMs,
+    hour: 3_600_000,
+    minute: 60_000,
+    second: 1_000,
+    millisecond: 1,
+    microsecond: 0.001,
+  }),
+)
 
 /**
  * Milliseconds of an interval as Spark writes it: `interval 30 days`, `1 week`, `interval 1 day 12 hours`.
@@ -38,7 +40,7 @@ export function intervalMs(text: string): number | undefined {
   if (!/^\d+\s+[a-z]+(?:\s+\d+\s+[a-z]+)*$/.test(parts)) return undefined
   let sum = 0
   for (const [, count, unit = ''] of parts.matchAll(/(\d+)\s+([a-z]+)/g)) {
-    const ms = unitMs[unit.replace(/s$/, '')]
+    const ms = unitMs.get(unit.replace(/s$/, ''))
     if (ms === undefined) return undefined
     sum += Number(count) * ms
   }
@@ -46,7 +48,8 @@ export function intervalMs(text: string): number | undefined {
 }
 
 function flag(text: string): boolean | undefined {
-  return { true: true, false: false }[text.toLowerCase()]
+  const value = text.toLowerCase()
+  return value === 'true' || value === 'false' ? value === 'true' : undefined
 }
 
 function positive(text: string): number | undefined {
