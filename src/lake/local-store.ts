@@ -3,6 +3,7 @@ import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promis
 import { dirname, join, resolve } from 'node:path'
 import {
   assertKey,
+  canBeThere,
   compareKeys,
   isKey,
   storeUnavailable,
@@ -58,7 +59,7 @@ class LocalStore implements ObjectStore {
 
   get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Uint8Array | undefined> {
     return this.#explained(`reading ${key}`, async () => {
-      if (!isBelowRoot(key)) return undefined
+      if (!canBeThere(key)) return undefined
       const file = await this.#unlessMissing(() => open(this.#path(key), 'r'))
       if (!file) return undefined
       try {
@@ -79,12 +80,12 @@ class LocalStore implements ObjectStore {
     })
   }
 
-  put(key: string, data: Uint8Array): Promise<void> {
+  async put(key: string, data: Uint8Array): Promise<void> {
     assertKey(key)
-    return this.#explained(`writing ${key}`, () => this.#publish(key, data, rename))
+    await this.#explained(`writing ${key}`, () => this.#publish(key, data, rename))
   }
 
-  putIfAbsent(key: string, data: Uint8Array): Promise<CreateOutcome> {
+  async putIfAbsent(key: string, data: Uint8Array): Promise<CreateOutcome> {
     assertKey(key)
     return this.#explained(`writing ${key}`, () =>
       this.#publish<CreateOutcome>(key, data, async (temporary, path) => {
@@ -169,7 +170,7 @@ class LocalStore implements ObjectStore {
 
   delete(keys: readonly string[]): Promise<void> {
     return this.#explained('deleting', async () => {
-      const left = keys.filter(isBelowRoot)
+      const left = keys.filter(canBeThere)
       const one = async () => {
         for (let key = left.pop(); key !== undefined; key = left.pop()) {
           const path = this.#path(key)
@@ -266,10 +267,6 @@ const problems: Readonly<Record<string, string>> = {
 
 function codeOf(error: unknown): string | undefined {
   return error instanceof Error && 'syscall' in error ? (error as NodeJS.ErrnoException).code : undefined
-}
-
-function isBelowRoot(key: string): boolean {
-  return key.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
 }
 
 async function isMissing(path: string): Promise<boolean> {

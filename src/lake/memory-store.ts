@@ -87,11 +87,11 @@ export function openMemoryStore(objects: MemoryStore['objects'] = new Map()): Me
         arrive(key)
         return found
       }),
-    put: (key, data) => {
+    put: async (key, data) => {
       assertKey(key)
-      return call({ operation: 'put', key }, () => void write(key, data))
+      await call({ operation: 'put', key }, () => void write(key, data))
     },
-    putIfAbsent: (key, data) => {
+    putIfAbsent: async (key, data) => {
       assertKey(key)
       const create = (): CreateOutcome => {
         if (objects.has(key)) return 'exists'

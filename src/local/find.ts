@@ -92,31 +92,35 @@ export async function findServer(component: Component, options: FindOptions = {}
 async function findExplicit(component: Component, path: string): Promise<Found> {
   let version: string
   try {
-    version = await versionOf(path)
+    version = await versionOf(component, path)
   } catch (error) {
     const message = `${path}, given as ${component.name}, cannot be run: ${messageOf(error)}`
     throw new PipelineError('COMPONENT_MISSING', message, { cause: error })
   }
-  if (!isVersionBelow(version, component.versionMin)) return { path, version, source: 'explicit' }
+  if (!isTooOld(component, version)) return { path, version, source: 'explicit' }
   throw new PipelineError(
     'COMPONENT_VERSION',
     `${path}, given as ${component.name}, is ${version}: ${component.versionMin} or newer is needed`,
   )
 }
 
-async function versionOf(path: string): Promise<string> {
+async function versionOf({ versionPattern = /\d+\.\d+\.\d+/ }: Component, path: string): Promise<string> {
   const output = await run(path, ['--version'])
-  const version = /\d+\.\d+\.\d+/.exec(output)?.[0]
+  const version = versionPattern.exec(output)?.[0]
   if (version === undefined) throw new Error(`--version says no version: ${output.trim().slice(0, 80)}`)
   return version
 }
 
 async function acceptableVersion(component: Component, path: string): Promise<string> {
-  const version = await versionOf(path)
-  if (isVersionBelow(version, component.versionMin)) {
+  const version = await versionOf(component, path)
+  if (isTooOld(component, version)) {
     throw new Error(`is ${version}, ${component.versionMin} or newer is needed`)
   }
   return version
+}
+
+function isTooOld({ versionMin }: Component, version: string): boolean {
+  return /\d/.test(version) && isVersionBelow(version, versionMin)
 }
 
 function onSearchPath(name: string, env: NodeJS.ProcessEnv): string[] {

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { natsCli, natsServer, valkeyServer } from '../../src/local/components.ts'
+import { minio, natsCli, natsServer, valkeyServer } from '../../src/local/components.ts'
 import { findServer } from '../../src/local/find.ts'
 import { tempFolder } from './temp-folder.ts'
 
@@ -75,6 +75,18 @@ void t.test('P1.03 redis-server serves where there is no valkey-server', async (
   t.match(await findServer(valkeyServer, { env }), { version: '7.0.15', source: 'PATH' })
   put('bin/valkey-server', 'echo "Valkey server v=9.1.2 sha=00000000:0"')
   t.match(await findServer(valkeyServer, { env }), { version: '9.1.2', source: 'PATH' })
+})
+
+void t.test('P3.13 MinIO is told by its release, not by that of Go; one built by go install has none', async (t) => {
+  const { env, put } = machine(t)
+  const minioSays = (version: string) =>
+    put('bin/minio', `echo "minio version ${version} (commit-id=x)"; echo "Runtime: go1.26.8"`)
+  minioSays('RELEASE.2025-09-07T16-13-09Z')
+  t.match(await findServer(minio, { env }), { version: 'RELEASE.2025-09-07', source: 'PATH' })
+  minioSays('DEVELOPMENT.GOGET')
+  t.match(await findServer(minio, { env }), { version: 'DEVELOPMENT', source: 'PATH' })
+  minioSays('RELEASE.2023-03-13T19-46-17Z')
+  await t.rejects(findServer(minio, { env }), { message: /is RELEASE\.2023-03-13, 2024-11-07 or newer is needed/ })
 })
 
 void t.test('P1.03 each installer', async (t) => {

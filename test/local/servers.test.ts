@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo } from 'node:net'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
@@ -9,9 +9,12 @@ import t from 'tap'
 import { endLeftovers, lockDataDir } from '../../src/local/data-dir.ts'
 import { freePort, isPortTaken, portHolder, withPorts } from '../../src/local/ports.ts'
 import { isRunning, processId } from '../../src/local/process.ts'
+import { startMinio } from '../../src/local/start-minio.ts'
 import { startNats } from '../../src/local/start-nats.ts'
+import { openStore } from '../../src/lake/open-store.ts'
 import { ask } from '../../src/local/start-server.ts'
 import { startValkey } from '../../src/local/start-valkey.ts'
+import { until } from '../support/stack.ts'
 import { tempFolder } from './temp-folder.ts'
 
 void t.test('P1.16 nats-server, killed, comes back on its port and with its data', async (t) => {
@@ -45,6 +48,43 @@ void t.test('P1.03 valkey runs on the file of deploy/, in a folder with a blank 
   await server.stop(5_000)
   t.notOk(await isPortTaken(server.port))
 })
+
+void t.test(
+  'P3.13 MinIO, killed, comes back on its port with its data; the secret of its folder is kept',
+  async (t) => {
+    const dataDir = join(tempFolder(t), 'data folder')
+    let restarts = 0
+    const options = { dataDir, port: 0, onRestarted: () => (restarts += 1) }
+    const server = await startMinio(options)
+    t.teardown(() => server.stop(5_000))
+    const object = async () => {
+      const store = await openStore(server.access.LAKE_URI, { ...server.access })
+      t.teardown(() => store.close())
+      return store
+    }
+    await (await object()).put('a/b', Buffer.from('x'))
+    const secret = server.access.AWS_SECRET_ACCESS_KEY
+    t.equal(statSync(join(dataDir, 'minio.env')).mode & 0o777, 0o600)
+    for (const file of ['cmdline', 'environ'])
+      t.notOk(readFileSync(`/proc/${server.pid}/${file}`, 'utf8').includes(secret), file)
+    t.notOk(readFileSync(join(dataDir, 'logs/minio.log'), 'utf8').includes(secret))
+
+    server.kill('SIGKILL')
+    await until(
+      'MinIO to come back',
+      async () => restarts === 1 && (await (await object()).get('a/b').catch(() => undefined)),
+    )
+    await server.stop(5_000)
+
+    const again = await startMinio(options)
+    t.teardown(() => again.stop(5_000))
+    t.equal(again.access.AWS_SECRET_ACCESS_KEY, secret)
+    t.match(readFileSync(join(dataDir, 'minio.env'), 'utf8'), `\nAWS_ENDPOINT_URL=${again.url}\n`)
+    const other = await startMinio({ dataDir: tempFolder(t), port: 0 })
+    t.teardown(() => other.stop(5_000))
+    t.not(other.access.AWS_SECRET_ACCESS_KEY, secret)
+  },
+)
 
 void t.test('P1.04 a taken port is refused, naming who holds it', async (t) => {
   const holder = createServer().listen(0, '127.0.0.1')
