@@ -25,6 +25,9 @@ export const errorCodes = [
   'LAKE_FILE_MISSING',
   'LAKE_QUERY_LIMIT',
   'LAKE_DUCKDB',
+  'LAKE_STREAM_REWOUND',
+  'LAKE_STREAM_GAP',
+  'LAKE_TXN_MISSING',
   'USAGE',
 ] as const
 

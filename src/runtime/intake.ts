@@ -1,14 +1,16 @@
-import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream'
+import type { ConsumerMessages } from '@nats-io/jetstream'
 import { messageOf, PipelineError } from '../base/errors.ts'
 import type { StreamName, WorkerName } from '../subjects/contract.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
-import { createDurable, type InputMessage, inputMessageOf } from './reader.ts'
+import { Pull, type PullOptions } from './pull.ts'
+import { createDurable, type DeliveredMessage, type InputMessage, inputMessageOf } from './reader.ts'
 
 /** A message that has arrived. */
 export interface Delivery {
   readonly input: InputMessage
-  readonly message: JsMsg
+  /** Where it is acknowledged. */
+  readonly reply: string
   /** Which making of the consumer delivered it: a new one counts from 1 and must not see older acknowledgements. */
   readonly generation: number
 }
@@ -22,6 +24,9 @@ const gapRetriesMax = 3
  */
 const ackEveryMs = 20
 const retryMs = 200
+/** Of a worker that does not pull for itself: asked for ahead, and on their way or unacknowledged. */
+const prefetchMessages = 500
+const unackedMax = 2_000
 
 /**
  * The input of a worker: every message of the stream once and in order, whatever the durable consumer does. Its name
@@ -30,7 +35,7 @@ const retryMs = 200
  */
 export class Intake {
   readonly #options: IntakeOptions
-  #messages: ConsumerMessages | undefined
+  #source: Pull | ConsumerMessages | undefined
   #generation = 0
   #lastArrived = 0
   #lastArrivalMs = 0
@@ -62,7 +67,7 @@ export class Intake {
 
   async stop(): Promise<void> {
     this.#isStopped = true
-    await this.#messages?.close().catch(() => undefined)
+    await this.#close()
   }
 
   /** Acknowledges this message and all before it, soon. May be lost without harm. */
@@ -75,34 +80,56 @@ export class Intake {
   acknowledgeNow(): void {
     clearTimeout(this.#ackTimer)
     this.#ackTimer = undefined
-    if (this.#settled?.generation === this.#generation) this.#settled.message.ack()
+    const { connection } = this.#options.nats
+    if (this.#settled?.generation === this.#generation && !connection.isClosed())
+      connection.publish(this.#settled.reply, '+ACK')
     this.#settled = undefined
+  }
+
+  /** Of a worker that pulls for itself: there is room again. */
+  more(): void {
+    if (this.#source instanceof Pull) this.#source.more()
   }
 
   /** Called now and then while everything that has arrived is done. */
   checkStall(streamLastSequence: number): void {
     const isStalled =
-      this.#messages !== undefined &&
-      streamLastSequence > this.#lastArrived &&
-      Date.now() - this.#lastArrivalMs > stallMs
+      this.#source !== undefined && streamLastSequence > this.#lastArrived && Date.now() - this.#lastArrivalMs > stallMs
     if (!isStalled || !this.#options.nats.isConnected()) return
     this.#lastArrivalMs = Date.now()
     void this.#remake('nothing is delivered')
   }
 
   async #consume(): Promise<void> {
-    const { nats, stream, worker } = this.#options
+    const { nats, stream, worker, pull } = this.#options
     const generation = (this.#generation += 1)
-    this.#messages = await createDurable(nats, stream, worker, this.#lastArrived + 1, (message) =>
-      this.#arrived(message, generation),
-    )
-    void this.#watch(this.#messages)
+    const arrived = (message: DeliveredMessage) => this.#arrived(message, generation)
+    await createDurable(nats, stream, worker, this.#lastArrived + 1, pull?.unackedMax ?? unackedMax)
+    if (pull) {
+      const gone = (reason: string) => {
+        if (generation === this.#generation) void this.#remake(reason)
+      }
+      this.#source = new Pull(nats, { stream, consumer: worker }, pull, arrived, gone)
+    } else {
+      const consumer = await nats.js.consumers.get(stream, worker)
+      const messages = await consumer.consume({ max_messages: prefetchMessages, callback: arrived })
+      this.#source = messages
+      void this.#watch(messages)
+    }
+    // What a stopped one asked for would go past its successor.
+    if (this.#isStopped) await this.#close()
+  }
+
+  async #close(): Promise<void> {
+    const source = this.#source
+    this.#source = undefined
+    await Promise.resolve(source?.close()).catch(() => undefined)
   }
 
   async #watch(messages: ConsumerMessages): Promise<void> {
     try {
       for await (const { type } of messages.status()) {
-        if (this.#isStopped || messages !== this.#messages) return
+        if (this.#isStopped || messages !== this.#source) return
         if (type === 'consumer_deleted' || type === 'consumer_not_found') {
           await this.#remake(type)
           return
@@ -118,11 +145,9 @@ export class Intake {
     if (this.#isRemaking) return
     this.#isRemaking = true
     const { nats, worker, log, isActive, onFatal } = this.#options
-    const messages = this.#messages
-    this.#messages = undefined
+    await this.#close()
     while (!this.#isStopped) {
       try {
-        await messages?.close()
         await nats.whenConnected()
         if (!(await isActive())) {
           onFatal(new PipelineError('WRITER_FENCED', `${worker}: another process has taken over`))
@@ -141,7 +166,7 @@ export class Intake {
     this.#isRemaking = false
   }
 
-  #arrived(message: JsMsg, generation: number): void {
+  #arrived(message: DeliveredMessage, generation: number): void {
     if (this.#isStopped) return
     const input = inputMessageOf(message)
     this.#lastArrivalMs = Date.now()
@@ -155,7 +180,7 @@ export class Intake {
     }
     this.#gapRetries = 0
     this.#lastArrived = input.sequence
-    this.#options.onDelivery({ input, message, generation })
+    this.#options.onDelivery({ input, reply: message.reply ?? '', generation })
   }
 
   /** Messages are missing in between: they are read again, and if they are gone the loss is named. */
@@ -166,9 +191,12 @@ export class Intake {
       void this.#remake(`gap before ${sequence}`)
       return
     }
-    const { stream, onFatal } = this.#options
+    const { stream, onFatal, gapError } = this.#options
     const range = `${this.#lastArrived + 1} to ${sequence - 1}`
-    onFatal(new PipelineError('STREAM_GAP', `${stream}: ${range} are gone and were never answered; restore the stream`))
+    onFatal(
+      gapError?.(range) ??
+        new PipelineError('STREAM_GAP', `${stream}: ${range} are gone and were never answered; restore the stream`),
+    )
   }
 }
 
@@ -180,5 +208,9 @@ export interface IntakeOptions {
   /** Whether this process is still the active one of its worker. */
   readonly isActive: () => Promise<boolean>
   readonly onDelivery: (delivery: Delivery) => void
+  /** Set where messages are asked for only while there is room for them; unset: always some ahead. */
+  readonly pull?: PullOptions & { readonly unackedMax: number }
+  /** @param range sequences that are gone for good, `k to n`; unset: STREAM_GAP */
+  readonly gapError?: (range: string) => PipelineError
   readonly onFatal: (error: Error) => void
 }

@@ -1,11 +1,5 @@
-import {
-  AckPolicy,
-  type Consumer,
-  DeliverPolicy,
-  type ConsumerMessages,
-  type JsMsg,
-  type OrderedConsumerOptions,
-} from '@nats-io/jetstream'
+import { AckPolicy, type Consumer, DeliverPolicy, type OrderedConsumerOptions } from '@nats-io/jetstream'
+import type { Msg } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { rfc3339FromUs } from '../base/clock.ts'
 import { headerNames } from '../subjects/names.ts'
@@ -33,15 +27,14 @@ export interface InputMessage {
  * sequence>.<time, ns>.<pending>[.<token>]`) is read once and by hand: the client takes it apart anew for each question.
  */
 class StreamMessage implements InputMessage {
-  readonly #message: JsMsg
+  readonly #message: DeliveredMessage
   readonly #timeNs: string
   readonly sequence: number
   readonly pending: number
   readonly data: Uint8Array
 
-  constructor(message: JsMsg) {
-    // Its type does not show it.
-    assert('reply' in message && typeof message.reply === 'string', 'a message of a stream has a reply subject')
+  constructor(message: DeliveredMessage) {
+    assert(message.reply !== undefined, 'a message of a stream has a reply subject')
     const tokens = message.reply.split('.')
     const first = tokens.length === 9 ? 4 : 6
     this.#message = message
@@ -75,7 +68,13 @@ class StreamMessage implements InputMessage {
   }
 }
 
-export function inputMessageOf(message: JsMsg): InputMessage {
+/** What both of the client's kinds of message have; the type of a `JsMsg` does not show its reply subject. */
+export interface DeliveredMessage extends Pick<Msg, 'subject' | 'data'> {
+  readonly headers?: Msg['headers'] | undefined
+  readonly reply?: string
+}
+
+export function inputMessageOf(message: DeliveredMessage): InputMessage {
   return new StreamMessage(message)
 }
 
@@ -234,24 +233,25 @@ async function remove(nats: Nats, consumer: Consumer): Promise<void> {
   if (nats.isConnected()) await consumer.delete().catch(() => undefined)
 }
 
-/** The durable pull consumer of a worker, made anew so that it delivers from `fromSequence` in order. */
+/**
+ * Makes the durable pull consumer of a worker anew, so that it delivers from `fromSequence` in order.
+ * @param unackedMax messages that may be on their way or unacknowledged
+ */
 export async function createDurable(
   nats: Nats,
   stream: string,
   name: string,
   fromSequence: number,
-  onMessage: (message: JsMsg) => void,
-): Promise<ConsumerMessages> {
+  unackedMax: number,
+): Promise<void> {
   await nats.jsm.consumers.delete(stream, name).catch(() => undefined)
   await nats.jsm.consumers.add(stream, {
     durable_name: name,
     ack_policy: AckPolicy.All,
     ack_wait: 60_000_000_000,
     max_deliver: -1,
-    max_ack_pending: 2_000,
+    max_ack_pending: unackedMax,
     deliver_policy: DeliverPolicy.StartSequence,
     opt_start_seq: Math.max(1, fromSequence),
   })
-  const consumer = await nats.js.consumers.get(stream, name)
-  return consumer.consume({ max_messages: 500, callback: onMessage })
 }

@@ -1,0 +1,140 @@
+import type { Delivery } from './intake.ts'
+import type { SinkCounts, SinkRows, SinkValue } from './sink-table.ts'
+
+/** What became of a message: how many rows were added, or why there are none. */
+export type Taken = number | 'duplicate' | 'empty' | { readonly problem: string }
+
+/** Where rows are put: one list of values a column for each partition. */
+export interface RowSink {
+  /**
+   * The columns of a partition, to which every row adds one value each.
+   * @param key names the partition
+   * @param values by partition column; asked for once
+   */
+  columnsOf(key: string, values: () => Readonly<Record<string, string>>): readonly SinkValue[][]
+}
+
+interface Partition {
+  readonly partitionValues: Readonly<Record<string, string>>
+  readonly columns: readonly SinkValue[][]
+}
+
+/** The messages of one flush, as rows by partition and as counts. All that came of a message is in one batch. */
+export class SinkBatch implements RowSink {
+  readonly #columnCount: number
+  readonly #partitions = new Map<string, Partition>()
+  readonly #letters = new Set<Promise<void>>()
+  #letterBytes = 0
+  #rows = 0
+  #bytes = 0
+  #firstSequence = 0
+  #last: Delivery | undefined
+  #firstTimeUs: number | undefined
+  #firstRowMs = 0
+  #duplicates = 0
+  #deadLetters = 0
+  #empty = 0
+
+  constructor(columnCount: number) {
+    this.#columnCount = columnCount
+  }
+
+  get rows(): number {
+    return this.#rows
+  }
+
+  /** Of the messages that gave rows. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get partitions(): number {
+    return this.#partitions.size
+  }
+
+  get last(): Delivery | undefined {
+    return this.#last
+  }
+
+  /** When the stream stored the first message that is not settled; undefined when all are. */
+  get firstTimeUs(): number | undefined {
+    return this.#firstTimeUs
+  }
+
+  /** When the first row was added. */
+  get firstRowMs(): number {
+    return this.#firstRowMs
+  }
+
+  columnsOf(key: string, values: () => Readonly<Record<string, string>>): readonly SinkValue[][] {
+    let partition = this.#partitions.get(key)
+    if (!partition) {
+      partition = {
+        partitionValues: values(),
+        columns: Array.from({ length: this.#columnCount }, (): SinkValue[] => []),
+      }
+      this.#partitions.set(key, partition)
+    }
+    return partition.columns
+  }
+
+  /** Counts a message. */
+  note(delivery: Delivery, taken: Taken): void {
+    if (!this.#last) this.#firstSequence = delivery.input.sequence
+    this.#last = delivery
+    this.#firstTimeUs ??= delivery.input.timeUs
+    if (typeof taken === 'number') {
+      if (this.#rows === 0) this.#firstRowMs = performance.now()
+      this.#rows += taken
+      this.#bytes += delivery.input.data.length
+    } else if (taken === 'duplicate') this.#duplicates += 1
+    else if (taken === 'empty') this.#empty += 1
+    else this.#deadLetters += 1
+  }
+
+  /** The batch must not be committed before this letter is stored. */
+  awaits(letter: Promise<void>, bytes: number): void {
+    this.#letters.add(letter)
+    this.#letterBytes += bytes
+    const done = () => {
+      this.#letters.delete(letter)
+      this.#letterBytes -= bytes
+    }
+    letter.then(done, done)
+  }
+
+  /** Letters that are not stored yet. */
+  get letters(): { readonly count: number; readonly bytes: number } {
+    return { count: this.#letters.size, bytes: this.#letterBytes }
+  }
+
+  async lettersStored(): Promise<void> {
+    await Promise.all(this.#letters)
+  }
+
+  /** Nothing here waits for anything: there are no rows, and the letters are stored. The counts stay. */
+  settle(): void {
+    this.#firstTimeUs = undefined
+  }
+
+  counts(): SinkCounts {
+    const lastSequence = this.#last?.input.sequence ?? 0
+    return {
+      firstSequence: this.#firstSequence,
+      lastSequence,
+      messages: lastSequence - this.#firstSequence + 1,
+      rows: this.#rows,
+      duplicates: this.#duplicates,
+      deadLetters: this.#deadLetters,
+      empty: this.#empty,
+    }
+  }
+
+  rowsByPartition(): SinkRows[] {
+    return Array.from(this.#partitions.values(), ({ partitionValues, columns }) => ({
+      partitionValues,
+      columns,
+      rows: columns[0]?.length ?? 0,
+    }))
+  }
+}

@@ -1,0 +1,55 @@
+import { PipelineError } from '../base/errors.ts'
+import type { StreamName } from '../subjects/contract.ts'
+import type { SinkTableState } from './sink-table.ts'
+
+/** Names a sink in the log of its table; a stream that is made anew is another one. */
+export function appIdOf(stream: StreamName, created: string, table: string): string {
+  return `${stream}@${created}/${table}`
+}
+
+/**
+ * The first sequence that is not in the table.
+ * @throws PipelineError LAKE_STREAM_REWOUND, LAKE_STREAM_GAP, LAKE_TXN_MISSING when the table and the stream do not
+ *   belong together
+ */
+export async function startOf(
+  stream: StreamName,
+  info: { readonly created: string; readonly state: { readonly first_seq: number; readonly last_seq: number } },
+  table: string,
+  found: SinkTableState,
+): Promise<number> {
+  const { created, state } = info
+  const watermark = found.transactions.get(appIdOf(stream, created, table))
+  const adopt = `or let the table go on with the stream as it is: trade2026 lake adopt ${table}`
+  if (watermark === undefined) {
+    const other = [...found.transactions.keys()].find(
+      (appId) => appId.startsWith(`${stream}@`) && appId.endsWith(`/${table}`),
+    )
+    if (other !== undefined)
+      throw new PipelineError(
+        'LAKE_STREAM_REWOUND',
+        `${table} has been filled from ${other.slice(0, other.lastIndexOf('/'))}, and ${stream} was made anew at ${created}. Restore the stream, ${adopt}`,
+      )
+    if (await found.hasRows())
+      throw new PipelineError(
+        'LAKE_TXN_MISSING',
+        `${table} has rows, and nothing in it says how far ${stream} has been read. Name another place with LAKE_URI, ${adopt}`,
+      )
+    return Math.max(1, state.first_seq)
+  }
+  if (state.last_seq < watermark)
+    throw new PipelineError(
+      'LAKE_STREAM_REWOUND',
+      `${stream} ends at ${state.last_seq}, and ${table} has been filled up to ${watermark}: the stream was restored from before. Restore what came later, ${adopt}`,
+    )
+  if (state.first_seq > watermark + 1) throw streamGap(stream, `${watermark + 1} to ${state.first_seq - 1}`, table)
+  return watermark + 1
+}
+
+/** @param range sequences that are gone, `k to n` */
+export function streamGap(stream: StreamName, range: string, table: string): PipelineError {
+  return new PipelineError(
+    'LAKE_STREAM_GAP',
+    `${stream}: ${range} are gone and never came into ${table}. Restore the stream, or go on without them: trade2026 lake adopt ${table}`,
+  )
+}
