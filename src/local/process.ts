@@ -85,7 +85,11 @@ export interface RunOptions {
   timeoutMs?: number
 }
 
-/** Runs a command to its end. @returns its output @throws Error with the last line it wrote */
+/**
+ * Runs a command to its end.
+ * @returns its output; where that is empty, what it wrote on stderr
+ * @throws Error with the last line it wrote
+ */
 export function run(command: string, args: string[], options: RunOptions = {}): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = execFile(
@@ -93,7 +97,7 @@ export function run(command: string, args: string[], options: RunOptions = {}): 
       args,
       { ...options, timeout: options.timeoutMs ?? 10_000, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024 },
       (error, stdout, stderr) => {
-        if (!error) resolve(stdout)
+        if (!error) resolve(stdout || stderr)
         else if (error.killed)
           reject(new Error(`${command} took longer than ${(options.timeoutMs ?? 10_000) / 1000} s`))
         else reject(new Error(stderr.trim().split('\n').at(-1) || error.message.split('\n')[0]))

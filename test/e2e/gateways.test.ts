@@ -1,11 +1,8 @@
 import t, { type Test } from 'tap'
-import { decodeExecution } from '../../src/schemas/execution.ts'
-import { decodeCommand } from '../../src/schemas/command.ts'
-import { readStream } from '../../src/runtime/reader.ts'
-import type { Nats } from '../../src/runtime/nats.ts'
 import { documentsOf, firstDocument, signalAndCheck, startCli } from '../support/cli-process.ts'
 import { asker, limitOrder } from '../support/gateway.ts'
 import { healthAt } from '../support/health.ts'
+import { lifeOf } from '../support/order-life.ts'
 import { settled, startWorkerChild } from '../support/processes.ts'
 import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
 
@@ -45,24 +42,6 @@ void t.test('P2.10 any door answers for any order', async (t) => {
     for (const ask of asks) t.equal((await ask('GET', path)).text, deleted?.text)
   }
 })
-
-/** What the streams hold of each order by its clOrdId: how often it was accepted, and the answers to its commands. */
-async function lifeOf(nats: Nats) {
-  const last = async (stream: string) => (await nats.jsm.streams.info(stream)).state.last_seq
-  const answers = new Map<number, number>()
-  const accepted = new Map<string, number>()
-  for await (const { data, srcSeq = 0 } of readStream(nats, 'EXECUTIONS', 1, await last('EXECUTIONS'))) {
-    answers.set(srcSeq, (answers.get(srcSeq) ?? 0) + 1)
-    for (const { execType, clOrdId = '' } of decodeExecution(data).reports)
-      if (execType === 'New') accepted.set(clOrdId, (accepted.get(clOrdId) ?? 0) + 1)
-  }
-  const names = new Map<number, string | undefined>()
-  for await (const { data, sequence } of readStream(nats, 'ORDERS', 1, await last('ORDERS'))) {
-    const decoded = decodeCommand('new', data)
-    names.set(sequence, decoded.outcome === 'command' ? decoded.command.clOrdId : undefined)
-  }
-  return { answers, accepted, names }
-}
 
 void t.test('P2.10 doors killed with -9 under load lose nothing that was acknowledged', async (t) => {
   const { nats, doors, asks } = await startDoors(t)
