@@ -9,8 +9,9 @@ import { type ErrorCode, errorCodes, isPipelineError, messageOf, PipelineError }
 import { endLeftovers, lockDataDir, recordChild } from '../local/data-dir.ts'
 import { lastWords } from '../local/last-words.ts'
 import { freePort, isPortTaken, portInUse } from '../local/ports.ts'
+import { type LakeAccess, startMinio } from '../local/start-minio.ts'
 import { startNats } from '../local/start-nats.ts'
-import type { LocalServer } from '../local/start-server.ts'
+import type { LocalServer, StartOptions } from '../local/start-server.ts'
 import { startValkey } from '../local/start-valkey.ts'
 import { supervise, type Supervised } from '../local/supervisor.ts'
 import { connectNats } from '../runtime/nats.ts'
@@ -43,6 +44,8 @@ export interface StackOptions {
   readonly settings: Settings
   /** With instruments.json and limits.json; unset: ours. */
   readonly configDir?: string
+  /** The lake goes to a MinIO of ours, whatever LAKE_URI says. */
+  readonly minio?: boolean
   /** `contract`: the documented ports; `free`: whatever is free. */
   readonly ports: 'contract' | 'free'
   /** What the user can do about a documented port that is taken, beside stopping its holder. */
@@ -69,6 +72,8 @@ export interface Stack {
     readonly pnl: string
     readonly nats: string
     readonly redis: string | null
+    /** Where there is one of ours; the access key stands in `minio.env` of the data folder. */
+    readonly minio?: string
   }
   /** Stops everything within five seconds. */
   stop(): Promise<void>
@@ -116,8 +121,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   options.signal?.addEventListener('abort', () => aborted.reject(options.signal?.reason))
   /** Nothing of the start goes on after an abort, however long the work takes. */
   const step = <T>(work: Promise<T>): Promise<T> => Promise.race([aborted.promise, work])
-  const withServer = (name: 'nats-server' | 'valkey') => {
-    const starting = startServer(name, options, dataDir)
+  const withServer = <T extends LocalServer | undefined>(starting: Promise<T>): Promise<T> => {
     serverStops.push(async () => {
       // One that takes longer to start, as where it is being installed, is ended by the exit of this process.
       const inTime = sleep(serverGraceMs, undefined, { ref: false })
@@ -130,8 +134,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     for (const { name, pid } of await step(endLeftovers(dataDir)))
       onProgress(`ended ${name} (pid ${pid}), left over from a run that was killed`)
     const ports = await step(choosePorts(options))
-    const nats = settings.NATS_URL === '' ? await withServer('nats-server') : undefined
-    const redis = settings.REDIS_URL === '' ? await withServer('valkey') : undefined
+    const nats =
+      settings.NATS_URL === '' ? await withServer(startNats(serverOptions('nats-server', options))) : undefined
+    const redis = settings.REDIS_URL === '' ? await withServer(startOptionalValkey(options)) : undefined
+    const minio = options.minio ? await withServer(startMinio(serverOptions('minio', options))) : undefined
     const natsUrl = nats?.url ?? settings.NATS_URL
     const redisUrl = redis?.url ?? settings.REDIS_URL
 
@@ -143,7 +149,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       await connection.close()
     }
     onProgress('starting workers')
-    const common = { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined }
+    const common = { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined, lake: minio?.access }
     const places = await step(choosePlaces(options))
     const children = await step(
       Promise.all(
@@ -176,6 +182,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         ),
         ...(nats ? [{ name: 'nats-server', pid: pidOf(nats) }] : []),
         ...(redis ? [{ name: 'valkey', pid: pidOf(redis) }] : []),
+        ...(minio ? [{ name: 'minio', pid: pidOf(minio) }] : []),
       ],
       urls: {
         gateway: url('gateway'),
@@ -183,6 +190,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         pnl: url('pnl-updater'),
         nats: natsUrl,
         redis: redisUrl === '' ? null : redisUrl,
+        ...(minio ? { minio: minio.url } : {}),
       },
       stop,
     }
@@ -220,21 +228,19 @@ async function choosePlaces(options: StackOptions): Promise<Place[]> {
   return places
 }
 
-async function startServer(
-  name: 'nats-server' | 'valkey',
-  options: StackOptions,
-  dataDir: string,
-): Promise<LocalServer | undefined> {
-  const startOptions = {
-    dataDir,
+function serverOptions(name: string, options: StackOptions): StartOptions {
+  return {
+    dataDir: resolve(options.dataDir),
     ...(options.ports === 'free' ? { port: 0 } : {}),
     ...(options.portRemedy === undefined ? {} : { portRemedy: options.portRemedy }),
     onProgress: options.onProgress,
     onRestarted: (pid: number, why: string) => options.onRestarted({ name, pid }, why),
   }
-  if (name === 'nats-server') return startNats(startOptions)
+}
+
+async function startOptionalValkey(options: StackOptions): Promise<LocalServer | undefined> {
   try {
-    return await startValkey(startOptions)
+    return await startValkey(serverOptions('valkey', options))
   } catch (error) {
     // The pipeline runs on without it, and says so in its health.
     if (!isPipelineError(error, 'COMPONENT_MISSING')) throw error
@@ -263,6 +269,7 @@ async function startWorkers(
     natsUrl: string
     redisUrl: string
     isOwnNats: boolean
+    lake: LakeAccess | undefined
   },
   onStarted: (child: Supervised) => void,
 ): Promise<WorkerProcess> {
@@ -297,7 +304,15 @@ async function startWorkers(
       ...(common.isOwnNats ? ['--store-dir', common.dataDir] : []),
       ...(options.configDir === undefined ? [] : ['--config-dir', options.configDir]),
     ],
-    env: { ...process.env, NATS_URL: common.natsUrl, REDIS_URL: common.redisUrl },
+    env: {
+      ...process.env,
+      NATS_URL: common.natsUrl,
+      REDIS_URL: common.redisUrl,
+      // Nobody else needs its secret. A token of the user's would not go with our key.
+      ...(common.lake && workers.some((name) => name.endsWith('-sink'))
+        ? { ...common.lake, AWS_SESSION_TOKEN: '' }
+        : {}),
+    },
     logFile,
     ipc: true,
     onSpawn: (spawned: ChildProcess) => {

@@ -1,4 +1,6 @@
+import { join } from 'node:path'
 import { type Command, Option } from 'commander'
+import { PipelineError } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
 import { type Layout, layouts, restartedText, startStack } from './stack.ts'
@@ -7,6 +9,7 @@ interface UpOptions {
   readonly dataDir: string
   readonly layout: Layout
   readonly freePorts: boolean
+  readonly minio: boolean
   readonly json: boolean
 }
 
@@ -21,19 +24,23 @@ export function addUpCommand(program: Command): void {
         .default('compact'),
     )
     .option('--free-ports', 'take whatever ports are free instead of the documented ones', false)
+    .option('--minio', 'run a MinIO and put the lake there, instead of into a folder', false)
     .option('--json', 'one JSON document a line on stdout: first when ready, then one a restart', false)
     .addHelpText(
       'after',
       `
-Ports: NATS 4222, Valkey 6379, gateway 8099, pnl-updater 8100, oms-matcher 8101, risk-gate 8103, tape 8104.
+Ports: NATS 4222, Valkey 6379, gateway 8099, pnl-updater 8100, oms-matcher 8101, risk-gate 8103, tape 8104,
+MinIO 9000 with --minio.
 With NATS_URL or REDIS_URL set, that server is used and none is started.
 Every setting is an environment variable; the README lists them.`,
     )
     .action(up)
 }
 
-async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void> {
+async function up({ dataDir, layout, freePorts, minio, json }: UpOptions): Promise<void> {
   const say = (message: string) => process.stderr.write(`${message}\n`)
+  if (minio && process.env['LAKE_URI'])
+    throw new PipelineError('USAGE', 'LAKE_URI names another place for the lake: give up --minio, or unset it')
   onInterrupt(async () => {
     say('stopping')
     const stack = await starting.catch(() => undefined)
@@ -43,6 +50,7 @@ async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void
     dataDir,
     layout,
     settings: settingsFrom(process.env),
+    minio,
     ports: freePorts ? 'free' : 'contract',
     portRemedy: 'take free ones with --free-ports',
     signal: interrupted,
@@ -65,6 +73,9 @@ async function up({ dataDir, layout, freePorts, json }: UpOptions): Promise<void
       `pnl      ${urls.pnl}`,
       `nats     ${urls.nats}`,
       `redis    ${urls.redis ?? 'none'}`,
+      ...(urls.minio === undefined
+        ? []
+        : [`minio    ${urls.minio}   its access key is in ${join(dataDir, 'minio.env')}`]),
       '',
     ].join('\n'),
   )

@@ -1,9 +1,11 @@
-import { cpSync, existsSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseEnv } from 'node:util'
 import t, { type Test } from 'tap'
 import { localUrl } from '../../src/cli/stack.ts'
+import { openStore } from '../../src/lake/open-store.ts'
 import { isRunning, processId } from '../../src/local/process.ts'
 import { startValkey } from '../../src/local/start-valkey.ts'
 import { stackSpecs } from '../../src/subjects/contract.ts'
@@ -20,7 +22,7 @@ import { startTestNats, tempDir, until } from '../support/stack.ts'
 interface Ready {
   readonly ready: boolean
   readonly processes: readonly { readonly name: string; readonly pid: number }[]
-  readonly urls: Readonly<Record<'gateway' | 'risk' | 'pnl' | 'nats' | 'redis', string>>
+  readonly urls: Readonly<Record<'gateway' | 'risk' | 'pnl' | 'nats' | 'redis' | 'minio', string>>
 }
 
 const order = { account: 'a', symbol: 'BTCUSDT', side: 'buy', type: 'limit', quantity: 0.1, price: 45_000.0 }
@@ -67,6 +69,34 @@ for (const layout of ['compact', 'separate'])
     const left = [...pids].filter(([, process]) => process && isRunning(process)).map(([name]) => name)
     t.same(left, [], 'no process is left')
   })
+
+void t.test('P3.13 up --minio: a MinIO with a bucket of its own, watched and stopped like the others', async (t) => {
+  const dataDir = tempDir(t)
+  const run = startCli(t, ['up', '--data-dir', dataDir, '--minio', '--free-ports', '--json'])
+  const ready = (await firstDocument(run)) as unknown as Ready
+  t.same(ready.processes.map(({ name }) => name).sort(), [...names, 'minio'].sort())
+  const access = parseEnv(readFileSync(join(dataDir, 'minio.env'), 'utf8'))
+  t.equal(ready.urls.minio, access['AWS_ENDPOINT_URL'])
+  const store = await openStore(access['LAKE_URI'] ?? '', access)
+  t.teardown(() => store.close())
+  await store.check()
+  await store.put('kept', Buffer.from('x'))
+
+  const pid = ready.processes.find(({ name }) => name === 'minio')?.pid ?? 0
+  process.kill(pid, 'SIGKILL')
+  await until('the restart to be said', () =>
+    documentsOf(run).find(({ event, name }) => event === 'restarted' && name === 'minio'),
+  )
+  await until('MinIO to be back', () => store.get('kept').catch(() => undefined))
+  const secret = access['AWS_SECRET_ACCESS_KEY'] ?? ''
+  t.ok(secret.length >= 32)
+  t.notOk((run.stdout() + run.stderr()).includes(secret), 'the secret is not printed')
+  await signalAndCheck(t, run, dataDir)
+
+  const elsewhere = startCli(t, ['up', '--data-dir', dataDir, '--minio'], { LAKE_URI: 's3://elsewhere' })
+  t.equal(await elsewhere.ended, 64)
+  t.match(elsewhere.stderr(), /USAGE: LAKE_URI names another place/)
+})
 
 const moments: readonly (readonly [string, (run: CliRun, dataDir: string) => boolean])[] = [
   ['servers', (_, dataDir) => existsSync(join(dataDir, 'lock'))],

@@ -122,7 +122,8 @@ void t.test('P1.24 the README names every limit, instrument key and port, and no
   for (const { name, httpPort } of workerSpecs) t.equal(ports.get(name), String(httpPort), name)
   t.match(read('deploy/nats.conf'), `\nport: ${ports.get('nats-server')}\n`)
   t.match(read('deploy/valkey.conf'), `\nport ${ports.get('valkey')}\n`)
-  t.equal(ports.size, workerSpecs.length + 2)
+  t.equal(ports.get('minio'), '9000')
+  t.equal(ports.size, workerSpecs.length + 3)
   t.end()
 })
 
