@@ -40,3 +40,11 @@ export interface PartitionRows {
   readonly columns: readonly (readonly Value[])[]
   readonly rows: number
 }
+
+const decimalType = /^decimal\((\d+),(\d+)\)$/
+
+/** Digits in all and behind the point of a decimal type; undefined for other types. */
+export function decimalDigits(type: PrimitiveType): { readonly precision: number; readonly scale: number } | undefined {
+  const match = decimalType.exec(type)
+  return match ? { precision: Number(match[1]), scale: Number(match[2]) } : undefined
+}
