@@ -59,8 +59,8 @@ function bareBounds(values: readonly Value[], type: PrimitiveType): Bounds | und
   return low === undefined || high === undefined ? undefined : { min: low, max: high }
 }
 
-/** 0001-01-01 and the day after 9999-12-31: RFC 3339 has no other years. */
-const [daysMin, daysMax] = [-719_162, 2_932_897]
+/** 0001-01-01 and 9999-12-31: RFC 3339 has no other years. */
+const [daysMin, daysMax] = [-719_162, 2_932_896]
 
 /** @returns undefined when JSON, or RFC 3339 in it, cannot say it */
 function jsonOf(value: Value, type: PrimitiveType): string | undefined {
@@ -71,10 +71,8 @@ function jsonOf(value: Value, type: PrimitiveType): string | undefined {
   if (typeof value !== 'number') return String(value)
   if (!Number.isFinite(value)) return undefined
   if (type === 'double' || type === 'long' || type === 'integer') return String(value)
-  const timeUs = type === 'date' ? value * usPerDay : value
-  if (timeUs < daysMin * usPerDay || timeUs >= daysMax * usPerDay) return undefined
-  const text = rfc3339FromUs(timeUs)
-  return type === 'date' ? `"${text.slice(0, 10)}"` : `"${text}"`
+  if (type === 'timestamp') return `"${rfc3339FromUs(value)}"`
+  return value < daysMin || value > daysMax ? undefined : `"${rfc3339FromUs(value * usPerDay).slice(0, 10)}"`
 }
 
 /** @param values texts, at least one of them not null */
