@@ -1,0 +1,55 @@
+import { PipelineError } from '../base/errors.ts'
+import type { Add, Remove } from './actions.ts'
+import { readCheckpoint } from './checkpoint-read.ts'
+import { readCommits } from './log-files.ts'
+import type { LogSegment } from './log-segment.ts'
+import { decodedPath } from './partition-path.ts'
+import type { ObjectStore } from './store.ts'
+
+type FileAction = { readonly add: Add } | { readonly remove: Remove }
+
+/**
+ * The file actions that hold in a version, newest first: what a later one says of the same file counts. Keeps the paths in
+ * the commits since the checkpoint, and nothing of the checkpoint.
+ *
+ * @throws PipelineError LAKE_LOG_UNREADABLE, LAKE_VERSION_MISSING when the log is cleaned up meanwhile
+ * @see Delta protocol, "Action Reconciliation"
+ */
+async function* reconciledFiles(store: ObjectStore, segment: LogSegment): AsyncIterable<FileAction> {
+  const { checkpoint, version: newest } = segment
+  const seen = new Set<string>()
+  for await (const { version, actions } of readCommits(store, newest, (checkpoint?.version ?? -1) + 1, -1)) {
+    if (!actions)
+      throw new PipelineError(
+        'LAKE_VERSION_MISSING',
+        `version ${version} of the log of ${store.uri} is no longer there`,
+      )
+    const files = actions.filter((action) => 'add' in action || 'remove' in action)
+    // A commit that removes a file and adds it again, with other statistics, leaves it in the table.
+    const added = new Set(files.flatMap((action) => ('add' in action ? [pathOf(action)] : [])))
+    for (const action of files) {
+      const path = pathOf(action)
+      if (!seen.has(path) && ('add' in action || !added.has(path))) yield action
+    }
+    for (const action of files) seen.add(pathOf(action))
+  }
+  if (!checkpoint) return
+  for await (const action of readCheckpoint(store, checkpoint.keys, ['add', 'remove'])) {
+    if (('add' in action || 'remove' in action) && !seen.has(pathOf(action))) yield action
+  }
+}
+
+/** One file may be written differently in actions of different writers. */
+function pathOf(action: FileAction): string {
+  return decodedPath('add' in action ? action.add.path : action.remove.path)
+}
+
+/** The files of a version, newest first. @param segment of the version, e.g. its snapshot */
+export async function* readFiles(store: ObjectStore, segment: LogSegment): AsyncIterable<Add> {
+  for await (const action of reconciledFiles(store, segment)) if ('add' in action) yield action.add
+}
+
+/** What has been removed and may still be there; a checkpoint leaves out what was removed longer ago than the retention. */
+export async function* readTombstones(store: ObjectStore, segment: LogSegment): AsyncIterable<Remove> {
+  for await (const action of reconciledFiles(store, segment)) if ('remove' in action) yield action.remove
+}

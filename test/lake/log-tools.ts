@@ -1,0 +1,68 @@
+import { formatCommit, parseCommit, type Action, type Add } from '../../src/lake/actions.ts'
+import { commitKey } from '../../src/lake/log-files.ts'
+import type { MemoryStore } from '../../src/lake/memory-store.ts'
+import { formatSchema } from '../../src/lake/table-schema.ts'
+import type { PartitionRows, TableDefinition } from '../../src/lake/schema.ts'
+import { textFromUtf8, utf8FromText } from '../../src/base/json.ts'
+
+export const definition: TableDefinition = {
+  description: 'ticks for tests',
+  columns: [
+    { name: 'symbol', type: 'string', nullable: true },
+    { name: 'seq', type: 'long', nullable: false, comment: 'sequence in the stream' },
+    { name: 'price', type: 'double', nullable: true },
+  ],
+  partitionColumns: ['symbol'],
+  configuration: { 'delta.appendOnly': 'true', owner: 'tests' },
+}
+
+/** A row for each sequence from one to another, both included, in as many files as there are symbols. */
+export function rowsOf(from: number, to: number, symbols: readonly string[] = ['EUR/USD']): PartitionRows[] {
+  const sequences = Array.from({ length: to - from + 1 }, (_, index) => from + index)
+  return symbols
+    .map((symbol, at) => {
+      const own = sequences.filter((seq) => seq % symbols.length === at)
+      return { partitionValues: { symbol }, columns: [own, own.map((seq) => seq / 2)], rows: own.length }
+    })
+    .filter(({ rows }) => rows > 0)
+}
+
+export const protocol: Action = { protocol: { minReaderVersion: 1, minWriterVersion: 2 } }
+export const metaData: Action = {
+  metaData: {
+    id: 'a-table',
+    format: { provider: 'parquet', options: {} },
+    schemaString: formatSchema(definition.columns),
+    partitionColumns: definition.partitionColumns,
+    configuration: definition.configuration,
+  },
+}
+
+export function addOf(path: string, dataChange = true): { readonly add: Add } {
+  return { add: { path, partitionValues: { symbol: 'X' }, size: 1, modificationTime: 1, dataChange } }
+}
+
+export function removeOf(path: string): Action {
+  return { remove: { path, dataChange: false, deletionTimestamp: 1 } }
+}
+
+/** Puts a commit into the log, whatever is there. */
+export function putCommit(store: MemoryStore, version: number, actions: readonly Action[] | string): void {
+  const data = utf8FromText(typeof actions === 'string' ? actions : formatCommit(actions))
+  store.objects.set(commitKey(version), { data, modifiedMs: 1_000 * version })
+}
+
+/** All commits of a log, which must be contiguous. */
+export function commitsOf(store: MemoryStore): Action[][] {
+  const keys = [...store.objects.keys()].filter((key) => /^_delta_log\/\d{20}\.json$/.test(key))
+  return keys.map((_, version) => {
+    const object = store.objects.get(commitKey(version))
+    if (!object) throw new Error(`version ${version} is missing`)
+    return parseCommit(textFromUtf8(object.data), version)
+  })
+}
+
+/** Keys of the objects that are no part of the log. */
+export function dataKeys(store: MemoryStore): string[] {
+  return [...store.objects.keys()].filter((key) => !key.startsWith('_delta_log/')).sort()
+}
