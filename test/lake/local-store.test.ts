@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { openLocalStore } from '../../src/lake/local-store.ts'
+import { until } from '../support/stack.ts'
 import { tempFolder } from '../local/temp-folder.ts'
 import { bytes, keysOf, storeSuite, textOf } from './store-suite.ts'
 
@@ -54,7 +55,39 @@ void t.test('P3.05 of 20 racing processes one makes the object', async (t) => {
   await Promise.all(racers.map(({ child }) => once(child, 'exit')))
 })
 
-void t.test('P3.05 a killed writer leaves no object and hinders nobody; its leftovers go after a day', async (t) => {
+void t.test('P3.05 a writer that is killed at any time leaves whole objects only', async (t) => {
+  const store = await openTestStore(t)
+  const source = JSON.stringify(new URL('../../src/lake/local-store.ts', import.meta.url).href)
+  const script = `
+    import { openLocalStore } from ${source}
+    const store = openLocalStore(process.argv[1])
+    console.log('ready')
+    for (let number = 0; ; number += 1) {
+      const key = process.pid + '/' + number
+      await (number % 2 ? store.put(key, Buffer.alloc(2e6, 'p')) : store.putIfAbsent(key, Buffer.alloc(2e6, 'c')))
+    }`
+  for (let round = 0; round < 8; round += 1) {
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', script, store.uri], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    t.teardown(() => child.kill('SIGKILL'))
+    await once(child.stdout, 'data')
+    await until('its first object', async () => (await keysOf(store, `${child.pid}/`)).length > round)
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+  let count = 0
+  for await (const { key, bytes: length } of store.list('')) {
+    const data = Buffer.from((await store.get(key)) ?? [])
+    const isWhole = length === 2e6 && data.equals(Buffer.alloc(2e6, data[0]))
+    if (!isWhole) t.fail(`${key} has ${length} bytes`)
+    count += 1
+  }
+  t.ok(count >= 36, `${count} objects`)
+  for (const name of readdirSync(join(store.uri, '.tmp'))) rmSync(join(store.uri, '.tmp', name))
+})
+
+void t.test('P3.05 what a killed writer has left is no object, and goes after a day', async (t) => {
   const store = await openTestStore(t)
   const temporary = join(store.uri, '.tmp')
   for (const name of ['young', 'old']) writeFileSync(join(temporary, name), 'half of an ob')
