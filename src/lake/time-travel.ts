@@ -1,25 +1,24 @@
-import { PipelineError } from '../base/errors.ts'
-import { listLog, newestOf } from './log-segment.ts'
+import { gapOf, listLog, newestOf } from './log-segment.ts'
 import type { ObjectStore } from './store.ts'
 
 /**
- * The version that a table had at a time, as delta-rs takes it: by when the files of the commits were written, bisecting;
- * the oldest commit there is for a time before all of them.
+ * The version that a table had at a time: the last one committed by then, the oldest that is still there when all were
+ * committed later. A version was committed when its file was written, to the millisecond, and after the one before it.
  *
- * @throws PipelineError LAKE_VERSION_MISSING when the log has no commit
+ * @returns undefined when there is no table
  */
-export async function versionAt(store: ObjectStore, timestampMs: number): Promise<number> {
+export async function versionAt(store: ObjectStore, timeMs: number): Promise<number | undefined> {
   const listing = await listLog(store)
-  const [oldest] = listing.commits
-  if (!oldest) throw new PipelineError('LAKE_VERSION_MISSING', `the log of ${store.uri} has no commits`)
-  const modifiedMs = new Map(listing.commits.map((commit) => [commit.version, commit.modifiedMs]))
-  let [min, max] = [oldest.version, newestOf(listing)]
-  while (min <= max) {
-    const pivot = Math.floor((min + max) / 2)
-    const at = Math.floor(modifiedMs.get(pivot) ?? Infinity)
-    if (at === Math.floor(timestampMs)) return pivot
-    if (at < timestampMs) min = pivot + 1
-    else max = pivot - 1
+  const newest = newestOf(listing)
+  if (newest === -1) return undefined
+  // Commits before the oldest checkpoint are no versions any more when some before them are gone.
+  const oldest = listing.checkpoints.at(-1)?.version ?? 0
+  const first = gapOf(listing, { checkpoint: undefined, version: newest }) === undefined ? 0 : oldest
+  let found = first
+  let committedMs = -Infinity
+  for (const { version, modifiedMs } of listing.commits) {
+    committedMs = Math.max(Math.floor(modifiedMs), committedMs + 1)
+    if (version >= first && committedMs <= timeMs) found = version
   }
-  return Math.max(max, oldest.version)
+  return found
 }
