@@ -1,6 +1,8 @@
 import { formatCommit, parseCommit, type Action, type Add } from '../../src/lake/actions.ts'
+import { txnIdOf } from '../../src/lake/commit.ts'
 import { commitKey } from '../../src/lake/log-files.ts'
 import type { MemoryStore } from '../../src/lake/memory-store.ts'
+import { decodedPath } from '../../src/lake/partition-path.ts'
 import { formatSchema } from '../../src/lake/table-schema.ts'
 import type { PartitionRows, TableDefinition } from '../../src/lake/schema.ts'
 import { textFromUtf8, utf8FromText } from '../../src/base/json.ts'
@@ -65,4 +67,48 @@ export function commitsOf(store: MemoryStore): Action[][] {
 /** Keys of the objects that are no part of the log. */
 export function dataKeys(store: MemoryStore): string[] {
   return [...store.objects.keys()].filter((key) => !key.startsWith('_delta_log/')).sort()
+}
+
+/**
+ * What is wrong with a log of batches of one file each, of which every stream was written to its end: each batch must begin
+ * behind the one before and have each message once, and its file must be there.
+ */
+export function logProblems(
+  commits: readonly (readonly Action[])[],
+  exists: (key: string) => boolean,
+  appIds: Iterable<string>,
+  end: number,
+): string[] {
+  const problems: string[] = []
+  const watermarks = new Map<string, number>()
+  const txnIds = new Set<unknown>()
+  for (const [version, actions] of commits.entries()) {
+    const txnId = txnIdOf(actions)
+    if (txnId === undefined || txnIds.has(txnId)) problems.push(`version ${version}: txnId ${String(txnId)}`)
+    txnIds.add(txnId)
+    const txn = actions.flatMap((action) => ('txn' in action ? [action.txn] : []))[0]
+    if (!txn) continue
+    const from = (watermarks.get(txn.appId) ?? 0) + 1
+    const to = Number(txn.version)
+    watermarks.set(txn.appId, to)
+    const adds = actions.flatMap((action) => ('add' in action ? [action.add] : []))
+    const found = adds.map(({ stats = '' }) => {
+      const { numRecords, minValues, maxValues } = JSON.parse(stats) as Stats
+      return `${minValues.seq}-${maxValues.seq}, ${numRecords} rows`
+    })
+    const expected = `${from}-${to}, ${to - from + 1} rows`
+    if (found.join(' and ') !== expected)
+      problems.push(`version ${version}: ${txn.appId} has ${found.join(' and ')}, not ${expected}`)
+    const gone = adds.filter(({ path }) => !exists(decodedPath(path)))
+    if (gone.length > 0) problems.push(`version ${version}: ${gone.map(({ path }) => path).join()} is gone`)
+  }
+  for (const appId of appIds)
+    if (watermarks.get(appId) !== end) problems.push(`${appId} ends at ${watermarks.get(appId)}, not ${end}`)
+  return problems
+}
+
+interface Stats {
+  readonly numRecords: number
+  readonly minValues: { readonly seq: number }
+  readonly maxValues: { readonly seq: number }
 }

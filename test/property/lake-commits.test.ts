@@ -1,12 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { isPipelineError } from '../../src/base/errors.ts'
-import type { Action } from '../../src/lake/actions.ts'
 import { DeltaTable } from '../../src/lake/delta-table.ts'
 import { openMemoryStore, type MemoryStore } from '../../src/lake/memory-store.ts'
-import { decodedPath } from '../../src/lake/partition-path.ts'
 import { storeUnavailable, type CreateOutcome, type ObjectStore } from '../../src/lake/store.ts'
-import { addOf, commitsOf, definition, removeOf, rowsOf } from '../lake/log-tools.ts'
+import { addOf, commitsOf, definition, logProblems, removeOf, rowsOf } from '../lake/log-tools.ts'
 import { randomFrom } from './commands.ts'
 
 const messagesPerStream = 30
@@ -140,48 +138,6 @@ async function compactor(sea: Sea): Promise<void> {
   }
 }
 
-/** What is wrong with a log, of which every stream has been written to its end. */
-function problemsOf(objects: MemoryStore['objects'], appIds: readonly string[]): string[] {
-  const problems: string[] = []
-  const watermarks = new Map<string, number>()
-  const txnIds = new Set<unknown>()
-  for (const [version, actions] of commitsOf(openMemoryStore(objects)).entries()) {
-    const [info] = actions
-    const txnId = info && 'commitInfo' in info ? info.commitInfo['txnId'] : undefined
-    if (txnId === undefined || txnIds.has(txnId)) problems.push(`version ${version}: txnId ${String(txnId)}`)
-    txnIds.add(txnId)
-    for (const action of actions) if ('txn' in action) problems.push(...batchProblems(version, action, actions))
-  }
-  for (const appId of appIds)
-    if (watermarks.get(appId) !== messagesPerStream) problems.push(`${appId} ends at ${watermarks.get(appId)}`)
-  return problems
-
-  /** Each batch begins behind the one before, has each message once, and its files are there. */
-  function batchProblems(
-    version: number,
-    { txn }: { readonly txn: { appId: string; version: number | bigint } },
-    actions: readonly Action[],
-  ) {
-    const from = (watermarks.get(txn.appId) ?? 0) + 1
-    const to = Number(txn.version)
-    watermarks.set(txn.appId, to)
-    const adds = actions.flatMap((action) => ('add' in action ? [action.add] : []))
-    const stats = adds.map(
-      (add) =>
-        JSON.parse(add.stats ?? '{}') as { numRecords: number; minValues: { seq: number }; maxValues: { seq: number } },
-    )
-    const found = stats.map(({ numRecords, minValues, maxValues }) => [minValues.seq, maxValues.seq, numRecords].join())
-    const expected = [[from, to, to - from + 1].join()]
-    const missing = adds.filter(({ path }) => !objects.has(decodedPath(path)))
-    const isRight = found.join() === expected.join() && missing.length === 0
-    return isRight
-      ? []
-      : [
-          `version ${version}: ${txn.appId} has ${found.join(' ')}, not ${expected.join()}; ${missing.length} files gone`,
-        ]
-  }
-}
-
 const { SEED } = process.env
 const first = SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(SEED)
 const limitMs = 12_000
@@ -208,7 +164,8 @@ void t.test(
         t.comment(again)
         throw error
       }
-      const problems = problemsOf(sea.objects, [...new Set(sinks)])
+      const log = openMemoryStore(sea.objects)
+      const problems = logProblems(commitsOf(log), (key) => log.objects.has(key), new Set(sinks), messagesPerStream)
       if (problems.length > 0) t.fail(again, { problems })
       for (const [what, count] of sea.counts) counts.set(what, (counts.get(what) ?? 0) + count)
     }
