@@ -1,12 +1,15 @@
 /** The folder of a null, and of an empty text, which Delta cannot tell from a null. */
 const nullFolder = '__HIVE_DEFAULT_PARTITION__'
 
-/** Control characters and those that Hive and Spark escape in names of folders. */
-const special = /[\p{Cc}"#%'*/:=?\\{[\]^]/gu
+/** A folder `column=value` is no longer than 255 bytes, the most that file systems take. */
+const nameLengthMax = 120
 
 /**
- * Folder of a file by its partition values, as Hive and Spark name it: `symbol=EUR%2FUSD/dt=2026-11-23`; empty without
- * partition columns. Only a convention: readers take the values from the log.
+ * Folder of a file by its partition values, in the manner of Hive and Spark: `symbol=EUR%2FUSD/dt=2026-11-23`; empty without
+ * partition columns. Only a convention: readers take the values from the log, so a name that is too long is cut.
+ *
+ * More is escaped than Spark does, all but letters, digits and `-_.~`: a reader that takes a key for a URI once too often,
+ * as Polars does on S3, finds it all the same.
  */
 export function partitionPath(
   partitionColumns: readonly string[],
@@ -18,9 +21,8 @@ export function partitionPath(
 }
 
 function escapedName(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(special, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+  const name = encodeURIComponent(text.toWellFormed())
+  return name.replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`).slice(0, nameLengthMax)
 }
 
 /** The key of a file below the table as `path` of its action: URI-encoded, so that a `%` of the key becomes `%25`. */
