@@ -7,6 +7,7 @@ lost; dates are YYYY-MM-DD.
 
 import datetime
 import decimal
+import functools
 import json
 import math
 import os
@@ -135,20 +136,27 @@ def ask_pyarrow(request, table, where):
     return answer_of({field.name: str(field.type) for field in result.schema}, result.to_pylist(), files_read)
 
 
+def polars_literal(scalar):
+    """A single value: by a column of one row Polars leaves out no file."""
+    values = polars.from_arrow(pyarrow.array([scalar]))
+    return polars.lit(values.item(), dtype=values.dtype)
+
+
 def ask_polars(request, table, where):
     frame = polars.scan_delta(
         request["uri"], version=table.version(), storage_options=request.get("storageOptions")
     )
     if where:
-        literal = lambda: polars.lit(polars.from_arrow(pyarrow.array([where.scalar()])))  # noqa: E731
-        frame = frame.filter(where.expression(polars.col(where.column), literal))
+        frame = frame.filter(where.expression(polars.col(where.column), lambda: polars_literal(where.scalar())))
     if "sql" in request:
         frame = polars.SQLContext(t=frame).execute(request["sql"])
     result = frame.collect()
     return answer_of({name: str(kind) for name, kind in result.schema.items()}, result.to_dicts())
 
 
-def connect_duckdb(storage_options):
+@functools.cache
+def connect_duckdb(options):
+    storage_options = dict(options)
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     connection.execute("set timezone = 'UTC'")
     for extension in (duckdb_extension_delta, duckdb_extension_httpfs):
@@ -175,13 +183,16 @@ def files_scanned(plan):
 
 
 def ask_duckdb(request, table, where):
-    connection = connect_duckdb(request.get("storageOptions"))
+    connection = connect_duckdb(tuple(request.get("storageOptions", {}).items()))
     scan = f"delta_scan({quoted(request['uri'], chr(39))}, version => {table.version()})"
     query = query_of(request, scan, where and where.sql(where.duckdb_literal))
-    plan = json.loads(connection.execute(f"explain (analyze, format json) {query}").fetchall()[0][1])
     result = connection.execute(query)
     columns = {name: str(kind) for name, kind, *_ in result.description}
-    return answer_of(columns, [dict(zip(columns, row)) for row in result.fetchall()], files_scanned(plan))
+    rows = [dict(zip(columns, row)) for row in result.fetchall()]
+    if not where:
+        return answer_of(columns, rows)
+    plan = json.loads(connection.execute(f"explain (analyze, format json) {query}").fetchall()[0][1])
+    return answer_of(columns, rows, files_scanned(plan))
 
 
 ENGINES = {"deltalake": ask_deltalake, "pyarrow": ask_pyarrow, "polars": ask_polars, "duckdb": ask_duckdb}
