@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { DeltaTable } from '../../src/lake/delta-table.ts'
@@ -237,11 +237,15 @@ void t.test('P3.03 P3.18 others read what we wrote', async (t) => {
   await fill(await openStore(folder, {}))
 
   await t.test('P3.18 rows, schema, position, history and time travel', async (t) => {
-    const at = async (version: number) => (await stat(join(folder, commitKey(version)))).mtimeMs
+    const startedMs = Date.parse('2026-11-23T10:00:00Z')
+    for (let version = 0; version <= files.length; version += 1) {
+      const time = new Date(startedMs + version * 1_000)
+      await utimes(join(folder, commitKey(version)), time, time)
+    }
     const [newest, third, then, empty] = (await readTables([
       { uri: folder, appIds: [appId, 'other'] },
       { uri: folder, version: 3 },
-      { uri: folder, timestampMs: Math.floor((await at(4)) - 1) },
+      { uri: folder, timestampMs: startedMs + 3_999 },
       { uri: folder, version: 0 },
     ])) as [Reading, Reading, Reading, Reading]
     t.same(

@@ -1,8 +1,12 @@
-/** Brings what takes minutes to build before the tests that need it run against the clock. */
+/** Brings what takes minutes to build or to fetch before the tests that need it run against the clock. */
 import { messageOf } from '../../src/base/errors.ts'
 import { minio } from '../../src/local/components.ts'
 import { findServer } from '../../src/local/find.ts'
+import { nginx, nginxMainline } from './nginx.ts'
+import { pythonPath } from './python.ts'
 
 const say = (message: string) => process.stderr.write(`${message}\n`)
-// Without it the tests that need it say why.
-await findServer(minio, { onProgress: say }).catch((error: unknown) => say(messageOf(error)))
+const servers = [minio, nginx, nginxMainline].map((component) => findServer(component, { onProgress: say }))
+for (const { status, reason } of await Promise.allSettled([...servers, pythonPath(say)]))
+  // Without it the tests that need it say why.
+  if (status === 'rejected') say(messageOf(reason))

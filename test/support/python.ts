@@ -18,7 +18,7 @@ const requirements = [
 const installTimeoutMs = 600_000
 
 /** `PYTHONPATH` with the packages above for this machine's python3, which must have pip; installed when they are not. */
-export async function pythonPath(): Promise<string> {
+export async function pythonPath(onProgress?: (message: string) => void): Promise<string> {
   const python = await run('python3', ['--version'])
   const key = createHash('sha256')
     .update([python.trim(), ...requirements].join('\n'))
@@ -27,9 +27,10 @@ export async function pythonPath(): Promise<string> {
   const cache = openCache(process.env)
   const place = join(cache, `python-${key}`)
   if (existsSync(place)) return place
-  const lock = await waitForLock(`${place}.lock`)
+  const lock = await waitForLock(`${place}.lock`, onProgress)
   try {
     if (existsSync(place)) return place
+    onProgress?.('installing Delta readers with pip')
     const folder = mkdtempSync(join(cache, 'install-'))
     try {
       const pip = ['-m', 'pip', 'install', '--quiet', '--only-binary=:all:', '--disable-pip-version-check']
