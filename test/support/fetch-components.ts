@@ -6,7 +6,9 @@ import { nginx, nginxMainline } from './nginx.ts'
 import { pythonPath } from './python.ts'
 
 const say = (message: string) => process.stderr.write(`${message}\n`)
-const servers = [minio, nginx, nginxMainline].map((component) => findServer(component, { onProgress: say }))
-for (const { status, reason } of await Promise.allSettled([...servers, pythonPath(say)]))
-  // Without it the tests that need it say why.
-  if (status === 'rejected') say(messageOf(reason))
+const wanted = [
+  ...[minio, nginx, nginxMainline].map((component) => findServer(component, { onProgress: say })),
+  pythonPath(say),
+]
+// Without it the tests that need it say why.
+await Promise.all(wanted.map((found: Promise<unknown>) => found.catch((error: unknown) => say(messageOf(error)))))
