@@ -1,19 +1,153 @@
-import { PipelineError } from '../base/errors.ts'
-import type { Action } from './actions.ts'
+import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
+import {
+  type AsyncBuffer,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  type ParquetRowRange,
+  parquetScan,
+  readColumnIndex,
+  readOffsetIndex,
+  type RowGroup,
+  type SchemaElement,
+} from 'hyparquet'
+import { isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
+import { type Action, checkedAction } from './actions.ts'
+import { blockBuffer } from './block-buffer.ts'
+import { type ActionKind, fieldNames } from './checkpoint-schema.ts'
 import type { ObjectStore } from './store.ts'
 
-export type ActionKind = 'protocol' | 'metaData' | 'txn' | 'add' | 'remove'
+/** Those of others than hyparquet has: delta-rs writes none, Spark snappy. */
+const compressors: Compressors = {
+  ZSTD: (data) => zstdDecompressSync(data),
+  GZIP: (data) => gunzipSync(data),
+  BROTLI: (data) => brotliDecompressSync(data),
+}
+
+/** Decoded at once; as many as other writers put into a page. */
+const rowsAtOnce = 20_000
 
 /**
- * The actions of a checkpoint, of these kinds alone; the columns of others are not read.
+ * The actions of a classic checkpoint, of these kinds alone; the columns of others are not read. Memory does not grow with
+ * the checkpoint when its pages can be found one by one, which is so of those that we, delta-rs and Spark write.
  *
  * @param keys of its file, or of its parts
- * @throws PipelineError LAKE_LOG_UNREADABLE when it is none
+ * @throws PipelineError LAKE_LOG_UNREADABLE when it is none, which may show only on the way
  */
-export function readCheckpoint(
+export async function* readCheckpoint(
   store: ObjectStore,
   keys: readonly string[],
   kinds: readonly ActionKind[],
-): AsyncIterable<Action> {
-  throw new PipelineError('LAKE_LOG_UNREADABLE', `${store.uri}: no ${kinds.join(', ')} of ${keys.join(', ')}`)
+): AsyncGenerator<Action> {
+  for (const key of keys) {
+    try {
+      yield* readFile(store, key, kinds)
+    } catch (error) {
+      if (isPipelineError(error)) throw error
+      throw new PipelineError('LAKE_LOG_UNREADABLE', `${key} of ${store.uri}: ${messageOf(error)}`, { cause: error })
+    }
+  }
+}
+
+async function* readFile(store: ObjectStore, key: string, kinds: readonly ActionKind[]): AsyncGenerator<Action> {
+  const file = blockBuffer(store, key, await bytesOf(store, key))
+  const whole = await parquetMetadataAsync(file)
+  const there = kinds.filter((kind) => whole.schema.some(({ name, num_children }) => name === kind && num_children))
+  const metadata = prunedTo(whole, there)
+  const scan = await parquetScan({ file, metadata, compressors })
+  let groupStart = 0
+  for (const group of metadata.row_groups) {
+    for (const kind of there)
+      for (const { rowStart, rowEnd } of await rangesOf(file, metadata, group, groupStart, kind)) {
+        const bodies: ArrayLike<unknown> = await scan.readColumn({ column: kind, rowStart, rowEnd })
+        if (bodies.length !== rowEnd - rowStart) throw new Error(`${kind} has not all rows`)
+        for (const body of Array.from(bodies))
+          if (body !== null && body !== undefined)
+            yield checkedAction(kind, plainOf(body), (what) => new Error(`${kind}: ${what}`))
+      }
+    groupStart += Number(group.num_rows)
+  }
+}
+
+async function bytesOf(store: ObjectStore, key: string): Promise<number> {
+  for await (const info of store.list(key)) if (info.key === key) return info.bytes
+  throw new Error('it is not there')
+}
+
+/**
+ * Rows of a group among which are all actions of the kind, as far as statistics and the index of pages say, in parts small
+ * enough to be decoded at once. Without an index of the pages all of them are decoded again for every part: it stays whole.
+ */
+async function rangesOf(
+  file: AsyncBuffer,
+  { schema }: FileMetaData,
+  { columns, num_rows: groupRows }: RowGroup,
+  groupStart: number,
+  kind: ActionKind,
+): Promise<ParquetRowRange[]> {
+  const groupEnd = groupStart + Number(groupRows)
+  const chunks = columns.filter(({ meta_data: data }) => data?.path_in_schema[0] === kind)
+  const [marker] = fieldNames(kind)
+  const chunk = chunks.find(({ meta_data: data }) => data?.path_in_schema[1] === marker)
+  if (!chunk) throw new Error(`${kind} has no ${marker ?? ''}`)
+  if (chunk.meta_data?.statistics?.null_count === groupRows) return []
+  const whole = [{ rowStart: groupStart, rowEnd: groupEnd }]
+  if (groupRows <= rowsAtOnce || chunks.some((each) => each.offset_index_offset === undefined)) return whole
+  const offsets = readOffsetIndex(await readerOf(file, chunk.offset_index_offset, chunk.offset_index_length))
+  const element = schema.find(({ name }) => name === marker)
+  const isIndexed = element !== undefined && chunk.column_index_offset !== undefined
+  const nullPages = isIndexed
+    ? readColumnIndex(await readerOf(file, chunk.column_index_offset, chunk.column_index_length), element).null_pages
+    : []
+  const ranges: ParquetRowRange[] = []
+  for (const [page, { first_row_index: first }] of offsets.page_locations.entries()) {
+    if (nullPages[page]) continue
+    const end = groupStart + Number(offsets.page_locations[page + 1]?.first_row_index ?? groupRows)
+    for (let rowStart = groupStart + Number(first); rowStart < end; rowStart += rowsAtOnce)
+      ranges.push({ rowStart, rowEnd: Math.min(rowStart + rowsAtOnce, end) })
+  }
+  return ranges
+}
+
+async function readerOf(file: AsyncBuffer, start = 0n, length = 0): Promise<{ view: DataView; offset: number }> {
+  return { view: new DataView(await file.slice(Number(start), Number(start) + length)), offset: 0 }
+}
+
+/** Without the columns that are not asked for, so that they are neither read nor made values of. */
+function prunedTo(metadata: FileMetaData, kinds: readonly ActionKind[]): FileMetaData {
+  const isKept = (path: readonly string[]) => {
+    const kind = kinds.find((kind) => kind === path[0])
+    return kind !== undefined && (path[1] === undefined || fieldNames(kind).includes(path[1]))
+  }
+  const schema: SchemaElement[] = []
+  let next = 0
+  /** Takes the element at `next` with what is below it. @returns whether it was kept */
+  const take = (above: readonly string[]): boolean => {
+    const element = metadata.schema[next]
+    if (!element) throw new Error('its schema ends early')
+    const path = next === 0 ? [] : [...above, element.name]
+    const keeps = next === 0 || isKept(path)
+    next += 1
+    const at = schema.length
+    if (keeps) schema.push(element)
+    let children = 0
+    for (let child = 0; child < (element.num_children ?? 0); child += 1) if (take(path)) children += 1
+    if (keeps && element.num_children !== undefined) schema[at] = { ...element, num_children: children }
+    return keeps
+  }
+  take([])
+  const groups = metadata.row_groups.map((group) => ({
+    ...group,
+    columns: group.columns.filter(({ meta_data: data }) => isKept(data?.path_in_schema ?? [])),
+  }))
+  return { ...metadata, schema, row_groups: groups }
+}
+
+/** Without fields that have no value; longs as numbers where they fit. */
+function plainOf(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value
+  if (Array.isArray(value)) return value.map(plainOf)
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined)
+  return Object.fromEntries(entries.map(([name, each]) => [name, plainOf(each)]))
 }
