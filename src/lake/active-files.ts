@@ -1,9 +1,10 @@
 import { PipelineError } from '../base/errors.ts'
 import type { Add, Remove } from './actions.ts'
 import { readCheckpoint } from './checkpoint-read.ts'
+import { requireSupport } from './features.ts'
 import { readCommits } from './log-files.ts'
-import type { LogSegment } from './log-segment.ts'
 import { decodedPath } from './partition-path.ts'
+import type { Snapshot } from './snapshot.ts'
 import type { ObjectStore } from './store.ts'
 
 type FileAction = { readonly add: Add } | { readonly remove: Remove }
@@ -12,11 +13,13 @@ type FileAction = { readonly add: Add } | { readonly remove: Remove }
  * The file actions that hold in a version, newest first: what a later one says of the same file counts. Keeps the paths in
  * the commits since the checkpoint, and nothing of the checkpoint.
  *
- * @throws PipelineError LAKE_LOG_UNREADABLE, LAKE_VERSION_MISSING when the log is cleaned up meanwhile
+ * @throws PipelineError LAKE_LOG_UNREADABLE, LAKE_VERSION_MISSING when the log is cleaned up meanwhile,
+ * LAKE_FEATURE_UNSUPPORTED
  * @see Delta protocol, "Action Reconciliation"
  */
-async function* reconciledFiles(store: ObjectStore, segment: LogSegment): AsyncIterable<FileAction> {
-  const { checkpoint, version: newest } = segment
+async function* reconciledFiles(store: ObjectStore, snapshot: Snapshot): AsyncIterable<FileAction> {
+  requireSupport('read', snapshot, store.uri)
+  const { checkpoint, version: newest } = snapshot
   const seen = new Set<string>()
   for await (const { version, actions } of readCommits(store, newest, (checkpoint?.version ?? -1) + 1, -1)) {
     if (!actions)
@@ -44,12 +47,12 @@ function pathOf(action: FileAction): string {
   return decodedPath('add' in action ? action.add.path : action.remove.path)
 }
 
-/** The files of a version, newest first. @param segment of the version, e.g. its snapshot */
-export async function* readFiles(store: ObjectStore, segment: LogSegment): AsyncIterable<Add> {
-  for await (const action of reconciledFiles(store, segment)) if ('add' in action) yield action.add
+/** The files of a version, newest first. */
+export async function* readFiles(store: ObjectStore, snapshot: Snapshot): AsyncIterable<Add> {
+  for await (const action of reconciledFiles(store, snapshot)) if ('add' in action) yield action.add
 }
 
 /** What has been removed and may still be there; a checkpoint leaves out what was removed longer ago than the retention. */
-export async function* readTombstones(store: ObjectStore, segment: LogSegment): AsyncIterable<Remove> {
-  for await (const action of reconciledFiles(store, segment)) if ('remove' in action) yield action.remove
+export async function* readTombstones(store: ObjectStore, snapshot: Snapshot): AsyncIterable<Remove> {
+  for await (const action of reconciledFiles(store, snapshot)) if ('remove' in action) yield action.remove
 }

@@ -39,8 +39,8 @@ export function formatCommitInfo(
     isBlindAppend,
     operationMetrics: texts(operationMetrics),
     engineInfo,
-    txnId,
     ...extras,
+    txnId,
   }
 }
 

@@ -2,48 +2,18 @@ import { randomUUID } from 'node:crypto'
 import { assert } from '../base/assert.ts'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { PipelineError } from '../base/errors.ts'
-import type { Action, MetaData } from './actions.ts'
+import type { Action } from './actions.ts'
+import { appendTransaction, committedOf, type AppendOutcome, type Batch, type Committed } from './batch.ts'
 import { commitVersion, txnIdOf } from './commit.ts'
-import { formatCommitInfo, type CommitInfo } from './commit-info.ts'
+import { addColumns, createTable } from './create-table.ts'
 import { deleteDataFiles, writeDataFiles, type DataFile } from './data-files.ts'
 import { requireSupport, type Operation } from './features.ts'
 import { readCommit } from './log-files.ts'
 import type { PartitionRows, TableDefinition } from './schema.ts'
 import { advanced, loadSnapshot, type Snapshot } from './snapshot.ts'
 import type { ObjectStore } from './store.ts'
-import { compareSchema, fieldsOf, formatSchema, withColumns } from './table-schema.ts'
-
-/** Rows of a stream, and where in it they end. */
-export interface Batch {
-  /** Of the stream and the table; a commit with a `txn` of it is never overtaken by this one. */
-  readonly appId: string
-  /** What the `txn` becomes: the stream's last sequence that is dealt with in this commit and before. */
-  readonly version: number
-  /** The `txn` that the batch continues, undefined when there was none: its rows are those behind it. */
-  readonly expected: number | undefined
-  /** Further fields of the commitInfo. */
-  readonly extras?: Readonly<Record<string, unknown>>
-}
-
-/**
- * `superseded`: the table has another `txn` than the batch continues, by another writer or by an earlier try of this one.
- * Nothing was committed. The caller drops what is at or below `watermark` and builds the rest anew.
- */
-export type AppendOutcome =
-  | {
-      readonly outcome: 'committed'
-      readonly version: number
-      readonly rows: number
-      readonly bytes: number
-      readonly files: number
-    }
-  | { readonly outcome: 'superseded'; readonly watermark: number | undefined }
-
-/** What `commit` is to write; without file actions of its own kind it rests on the version it was built on. */
-export interface Transaction {
-  readonly info: CommitInfo
-  readonly actions: readonly Action[]
-}
+import { compareSchema } from './table-schema.ts'
+import { actionsOf, type Transaction } from './transaction.ts'
 
 export interface DeltaTableOptions {
   readonly clock?: Clock
@@ -55,7 +25,7 @@ export interface DeltaTableOptions {
 interface Attempt extends Batch {
   readonly txnId: string
   readonly files: readonly DataFile[]
-  readonly result: AppendOutcome & { readonly outcome: 'committed' }
+  readonly result: Committed
 }
 
 /** A vacuum deletes nothing that is younger, whatever the table says. */
@@ -106,7 +76,10 @@ export class DeltaTable {
     options: DeltaTableOptions = {},
   ): Promise<DeltaTable> {
     const seenMs = (options.clock ?? systemClock).nowMs()
-    const snapshot = (await loadSnapshot(store)) ?? (await createTable(store, definition, seenMs))
+    const found = await loadSnapshot(store)
+    if (!found) await createTable(store, definition, seenMs)
+    const snapshot = found ?? (await loadSnapshot(store))
+    assert(snapshot, 'a table that was made is there')
     const table = new DeltaTable(store, snapshot, seenMs, definition, options)
     await table.#fitted(definition)
     return table
@@ -168,7 +141,7 @@ export class DeltaTable {
           continue
         }
         const transaction = appendTransaction(snapshot, definition, batch, files, nowMs)
-        const result = resultOf(snapshot.version + 1, files)
+        const result = committedOf(snapshot.version + 1, files)
         const winner = await this.#offer(snapshot, transaction, txnId).catch((error: unknown) => {
           this.#undecided = { ...batch, txnId, files, result }
           files = []
@@ -176,7 +149,8 @@ export class DeltaTable {
         })
         if (!winner) {
           files = []
-          await this.#settled()
+          // The commit stands; what cannot be found out about an earlier one is left to the next vacuum.
+          await this.#settled().catch(() => undefined)
           return result
         }
         if (winner.some((action) => 'txn' in action && action.txn.appId === batch.appId))
@@ -210,14 +184,9 @@ export class DeltaTable {
    * Tries to make the version after the snapshot, and goes on to it in any case.
    * @returns the actions of the commit that has it instead
    */
-  async #offer(
-    snapshot: Snapshot,
-    { info, actions }: Transaction,
-    txnId: string,
-  ): Promise<readonly Action[] | undefined> {
-    assertLegal(snapshot, actions)
+  async #offer(snapshot: Snapshot, transaction: Transaction, txnId: string): Promise<readonly Action[] | undefined> {
     const nowMs = this.#clock.nowMs()
-    const offered = [{ commitInfo: formatCommitInfo(info, snapshot, txnId, nowMs) }, ...actions]
+    const offered = actionsOf(transaction, snapshot, txnId, nowMs)
     const result = await commitVersion(this.store, snapshot.version + 1, offered, txnId)
     if (result.outcome === 'lost') {
       this.#goOnTo(advanced(snapshot, result.actions), this.#seenMs)
@@ -292,87 +261,4 @@ function txnVersionOf({ txns }: Snapshot, appId: string): number | undefined {
   const version = txns.get(appId)?.version
   assert(typeof version !== 'bigint', `the txn of ${appId} is below 2^53`)
   return version
-}
-
-function resultOf(version: number, files: readonly DataFile[]): Attempt['result'] {
-  const sum = (of: (file: DataFile) => number) => files.reduce((total, file) => total + of(file), 0)
-  const rows = sum((file) => file.rows)
-  return { outcome: 'committed', version, rows, bytes: sum(({ add }) => add.size), files: files.length }
-}
-
-function appendTransaction(
-  { metaData }: Snapshot,
-  { columns, partitionColumns }: TableDefinition,
-  { appId, version, extras = {} }: Batch,
-  files: readonly DataFile[],
-  nowMs: number,
-): Transaction {
-  const { rows, bytes } = resultOf(version, files)
-  // Readers take a column that statistics do not mention for one without values; columns of others are not in our files.
-  const isComplete = fieldsOf(metaData).length === columns.length
-  const adds = files.map(({ add, rows: numRecords }) => ({
-    add: isComplete ? add : { ...add, stats: JSON.stringify({ numRecords }) },
-  }))
-  return {
-    info: {
-      operation: 'WRITE',
-      operationParameters: { mode: 'Append', partitionBy: partitionColumns },
-      operationMetrics: { numFiles: files.length, numOutputRows: rows, numOutputBytes: bytes },
-      isBlindAppend: true,
-      extras,
-    },
-    actions: [{ txn: { appId, version, lastUpdated: nowMs } }, ...adds],
-  }
-}
-
-function addColumns({ metaData }: Snapshot, definition: TableDefinition): Transaction | undefined {
-  const comparison = compareSchema(metaData, definition)
-  if (comparison.kind !== 'adds') return undefined
-  const { columns } = comparison
-  return {
-    info: { operation: 'ADD COLUMNS', operationParameters: { columns }, isBlindAppend: false },
-    actions: [{ metaData: withColumns(metaData, columns) }],
-  }
-}
-
-/** @returns the table, by us or by whoever was first */
-async function createTable(store: ObjectStore, definition: TableDefinition, nowMs: number): Promise<Snapshot> {
-  const { columns, partitionColumns, configuration, description } = definition
-  const txnId = randomUUID()
-  const metaData: MetaData = {
-    id: randomUUID(),
-    description,
-    format: { provider: 'parquet', options: {} },
-    schemaString: formatSchema(columns),
-    partitionColumns,
-    configuration,
-    createdTime: nowMs,
-  }
-  const protocol = { minReaderVersion: 1, minWriterVersion: 2 }
-  const operationParameters = {
-    description,
-    isManaged: false,
-    partitionBy: partitionColumns,
-    properties: configuration,
-  }
-  const info: CommitInfo = { operation: 'CREATE TABLE', operationParameters, isBlindAppend: true }
-  const commitInfo = formatCommitInfo(info, undefined, txnId, nowMs)
-  await commitVersion(store, 0, [{ commitInfo }, { protocol }, { metaData }], txnId)
-  const snapshot = await loadSnapshot(store)
-  assert(snapshot, 'the table that was just made is there')
-  return snapshot
-}
-
-/** @see Delta protocol, "Delta Log Entries", "Append-only Tables" */
-function assertLegal({ properties }: Snapshot, actions: readonly Action[]): void {
-  const seen = new Set<string>()
-  for (const action of actions) {
-    const [[kind, body] = []] = Object.entries(action)
-    const { appId = '', path = '' } = body as { readonly appId?: string; readonly path?: string }
-    const name = `${kind} ${appId}${path}`
-    assert(!seen.has(name), `a commit has one action of its kind: ${name}`)
-    seen.add(name)
-    const takesRows = 'remove' in action && action.remove.dataChange
-    assert(!takesRows || !properties.appendOnly, 'rows of an append-only table stay')
-  }
 }

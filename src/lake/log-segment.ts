@@ -15,6 +15,8 @@ export interface LogListing {
   readonly checkpoints: readonly Checkpoint[]
   /** Oldest first. */
   readonly commits: readonly { readonly version: number; readonly modifiedMs: number }[]
+  /** Whether there are checkpoints of a kind that we do not read. */
+  readonly hasV2Checkpoint: boolean
 }
 
 /** What a version is made of: a checkpoint, if there is one, and the commits after it up to the version. */
@@ -27,9 +29,11 @@ export interface LogSegment {
 export async function listLog(store: ObjectStore, from = 0): Promise<LogListing> {
   const commits: { version: number; modifiedMs: number }[] = []
   const partsOf = new Map<string, string[]>()
+  let hasV2Checkpoint = false
   for await (const { key, bytes, modifiedMs } of store.list(logPrefix, versionKey(from))) {
     const file = logFileOf(key)
     if (file?.kind === 'commit') commits.push({ version: file.version, modifiedMs })
+    if (file?.kind === 'v2Checkpoint') hasV2Checkpoint = true
     if (file?.kind !== 'checkpoint' || bytes === 0) continue
     const name = `${file.version}/${file.parts}`
     partsOf.set(name, [...(partsOf.get(name) ?? []), key])
@@ -38,7 +42,7 @@ export async function listLog(store: ObjectStore, from = 0): Promise<LogListing>
     .map(([name, keys]) => ({ version: parseInt(name), parts: Number(name.split('/')[1]), keys }))
     .filter(({ parts, keys }) => keys.length === parts)
     .map(({ version, keys }) => ({ version, keys }))
-  return { checkpoints: checkpoints.sort((a, b) => b.version - a.version), commits }
+  return { checkpoints: checkpoints.sort((a, b) => b.version - a.version), commits, hasV2Checkpoint }
 }
 
 /**

@@ -1,7 +1,7 @@
 import { isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
 import type { Action, MetaData, Protocol, Txn } from './actions.ts'
 import { readCheckpoint } from './checkpoint-read.ts'
-import { readCommits } from './log-files.ts'
+import { readCommit, readCommits } from './log-files.ts'
 import {
   checkpointHint,
   gapOf,
@@ -98,6 +98,8 @@ function gap(store: ObjectStore, listing: LogListing, version: number | undefine
   const first = gapOf(listing, { checkpoint, version: version ?? newestOf(listing) }) ?? 0
   if (version !== undefined && !checkpoint && !listing.commits.some((commit) => commit.version < first))
     return missing(store, version, 'it was cleaned up')
+  if (listing.hasV2Checkpoint)
+    return new PipelineError('LAKE_FEATURE_UNSUPPORTED', `cannot read the log of ${store.uri}: v2Checkpoint`)
   return unreadable(store, `version ${first} is missing`)
 }
 
@@ -125,5 +127,9 @@ async function readSegment(store: ObjectStore, segment: LogSegment): Promise<Sna
   }
   const { protocol, metaData } = state
   if (!protocol || !metaData) throw unreadable(store, 'it has no protocol or no metaData')
-  return { ...segment, ...state, protocol, metaData, properties: tableProperties(metaData) }
+  const properties = tableProperties(metaData)
+  // Checkpoints leave out the commitInfo; the commit of its version stays when the log is cleaned up.
+  if (properties.enableInCommitTimestamps && version === checkpoint?.version)
+    reconcile(state, (await readCommit(store, version)) ?? [])
+  return { ...segment, ...state, protocol, metaData, properties }
 }

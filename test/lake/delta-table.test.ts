@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Action } from '../../src/lake/actions.ts'
-import { DeltaTable, type AppendOutcome, type Batch } from '../../src/lake/delta-table.ts'
+import type { AppendOutcome, Batch } from '../../src/lake/batch.ts'
+import { DeltaTable } from '../../src/lake/delta-table.ts'
 import { commitKey } from '../../src/lake/log-files.ts'
 import { openMemoryStore, type MemoryStore } from '../../src/lake/memory-store.ts'
 import type { TableDefinition } from '../../src/lake/schema.ts'

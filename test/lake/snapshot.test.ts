@@ -117,6 +117,14 @@ const broken: readonly {
     error: { code: 'LAKE_LOG_UNREADABLE', message: 'the log of memory:: version 0 is missing' },
   },
   {
+    what: 'nothing but a checkpoint of the second kind',
+    break: (store) => {
+      store.objects.delete(commitKey(0))
+      put(store, '_delta_log/00000000000000000001.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.parquet', 'PAR1')
+    },
+    error: { code: 'LAKE_FEATURE_UNSUPPORTED', message: 'cannot read the log of memory:: v2Checkpoint' },
+  },
+  {
     what: 'a bad commit',
     break: (store) => putCommit(store, 3, '{"add":'),
     error: { code: 'LAKE_LOG_UNREADABLE', message: /^version 3 of the log of memory:, line 1: / },
