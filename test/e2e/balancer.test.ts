@@ -40,11 +40,11 @@ void t.test('P3.19 nginx before three gateways, one killed with -9 under load', 
   const client = async () => {
     while (next < total) {
       const number = (next += 1)
-      const isKeyed = number % 2 === 0
+      const isKeyed = number % 4 !== 0
       const name = `${isKeyed ? 'keyed' : 'plain'}-${number}`
       const body = limitOrder(
         'a',
-        number % 4 < 2 ? 'buy' : 'sell',
+        number % 2 === 0 ? 'buy' : 'sell',
         '0.01',
         '45000',
         isKeyed ? '' : `,"clOrdId":"${name}"`,
@@ -57,8 +57,11 @@ void t.test('P3.19 nginx before three gateways, one killed with -9 under load', 
       }
     }
   }
-  const load = Promise.all(Array.from({ length: 24 }, client))
+  const load = Promise.all(Array.from({ length: 32 }, client))
   await until('some load', () => next > total / 3, 30_000)
+  // It stands still for a moment first, so that there are requests which it has and has not answered.
+  doors[1]?.kill('SIGSTOP')
+  await until('more load', () => next > total / 2, 30_000)
   doors[1]?.kill('SIGKILL')
   await load
   await settled(nats)
@@ -91,7 +94,7 @@ void t.test('P3.19 nginx before three gateways, one killed with -9 under load', 
     t.ok(share > 0.2, `${port} had ${(share * 100).toFixed(0)} % of the load`)
   }
   const movedOn = requests.filter((line) => line.includes(`upstream=127.0.0.1:${ports[1]}, `))
-  t.ok(movedOn.length > 0, `${movedOn.length} requests went on to another gateway`)
+  t.ok(movedOn.length > 3, `${movedOn.length} requests went on to another gateway`)
   const [last = ''] = requests.slice(-1)
   t.match(last, / 200 /, 'two gateways go on')
   t.equal((await ask('GET', '/debug/profile')).status, 403)
