@@ -3,15 +3,16 @@ import type { Add, Remove } from './actions.ts'
 import { readCheckpoint } from './checkpoint-read.ts'
 import { requireSupport } from './features.ts'
 import { readCommits } from './log-files.ts'
+import { checkpointHint } from './log-segment.ts'
 import { decodedPath } from './partition-path.ts'
-import type { Snapshot } from './snapshot.ts'
+import { loadSnapshot, type Snapshot } from './snapshot.ts'
 import type { ObjectStore } from './store.ts'
 
 type FileAction = { readonly add: Add } | { readonly remove: Remove }
 
 /**
  * The file actions that hold in a version, newest first: what a later one says of the same file counts. Keeps the paths in
- * the commits since the checkpoint, and nothing of the checkpoint.
+ * the commits since the newest checkpoint, and nothing of the checkpoint.
  *
  * @throws PipelineError LAKE_LOG_UNREADABLE, LAKE_VERSION_MISSING when the log is cleaned up meanwhile,
  * LAKE_FEATURE_UNSUPPORTED
@@ -19,7 +20,7 @@ type FileAction = { readonly add: Add } | { readonly remove: Remove }
  */
 async function* reconciledFiles(store: ObjectStore, snapshot: Snapshot): AsyncIterable<FileAction> {
   requireSupport('read', snapshot, store.uri)
-  const { checkpoint, version: newest } = snapshot
+  const { checkpoint, version: newest } = await onNewestCheckpoint(store, snapshot)
   const seen = new Set<string>()
   for await (const { version, actions } of readCommits(store, newest, (checkpoint?.version ?? -1) + 1, -1)) {
     if (!actions)
@@ -40,6 +41,14 @@ async function* reconciledFiles(store: ObjectStore, snapshot: Snapshot): AsyncIt
   for await (const action of readCheckpoint(store, checkpoint.keys, ['add', 'remove'])) {
     if (('add' in action || 'remove' in action) && !seen.has(pathOf(action))) yield action
   }
+}
+
+/** The same version, on a checkpoint that came after the snapshot was first read: a table is kept open for weeks. */
+async function onNewestCheckpoint(store: ObjectStore, snapshot: Snapshot): Promise<Snapshot> {
+  const { checkpoint, version } = snapshot
+  const hint = await checkpointHint(store)
+  if (hint === undefined || hint > version || hint <= (checkpoint?.version ?? -1)) return snapshot
+  return (await loadSnapshot(store, { version })) ?? snapshot
 }
 
 /** One file may be written differently in actions of different writers. */
