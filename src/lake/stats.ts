@@ -18,14 +18,29 @@ const lastCodePoint = '\u{10ffff}'
  * @see Delta protocol, "Per-file Statistics"
  */
 export function statsOf(columns: readonly Column[], { columns: lists, rows }: PartitionRows): string {
-  const minima: string[] = []
-  const maxima: string[] = []
-  const nullCounts: string[] = []
-  for (const [at, { name, type }] of columns.entries()) {
+  const contents = columns.map(({ name }, at) => {
     const values = lists[at]
     assert(values, `values of ${name}`)
     let nulls = 0
     for (const value of values) if (value === null) nulls += 1
+    return { values, nulls }
+  })
+  return statsOfContents(columns, contents, rows)
+}
+
+/** What a file contains of a column: the values, or its least and greatest alone, null when there is none. */
+export interface ColumnContent {
+  readonly values: readonly Value[]
+  readonly nulls: number
+}
+
+/** The same, for a file of which only the bounds of columns are at hand. */
+export function statsOfContents(columns: readonly Column[], contents: readonly ColumnContent[], rows: number): string {
+  const minima: string[] = []
+  const maxima: string[] = []
+  const nullCounts: string[] = []
+  for (const [at, { name, type }] of columns.entries()) {
+    const { values = [], nulls = rows } = contents[at] ?? {}
     const key = `${quote(name)}:`
     nullCounts.push(key + String(nulls))
     if (typeof type !== 'string' || nulls === rows) continue

@@ -1,0 +1,132 @@
+import { systemClock, type Clock } from '../base/clock.ts'
+import { PipelineError } from '../base/errors.ts'
+import { readFiles, readTombstones } from './active-files.ts'
+import { dataPathOf } from './data-paths.ts'
+import type { DeltaTable } from './delta-table.ts'
+import { requireSupport } from './features.ts'
+import type { Snapshot } from './snapshot.ts'
+import type { ObjectInfo, ObjectStore } from './store.ts'
+
+export interface VacuumOptions {
+  /** Files that left the table, or never came in, this long ago are deleted; unset: what the table says. */
+  readonly retentionMs?: number | undefined
+  /** Takes a retention that is too short, at the risk of whoever reads or writes meanwhile. */
+  readonly force?: boolean
+  /** Names what would be deleted. */
+  readonly dryRun?: boolean
+  readonly clock?: Clock
+  readonly signal?: AbortSignal | undefined
+  /** Is told of every file that is, or would be, deleted. */
+  readonly onFile?: ((file: ObjectInfo) => void) | undefined
+}
+
+export interface VacuumResult {
+  readonly files: number
+  readonly bytes: number
+  readonly retentionMs: number
+  /** Of the last commit that tells of it; undefined when nothing was deleted. */
+  readonly version: number | undefined
+}
+
+const retentionMsMin = 3_600_000
+const deletesAtOnce = 1_000
+
+/**
+ * Deletes the files below a table that are in no version which is younger than the retention: those that were removed
+ * longer ago, and leftovers of writers that failed, when they are older. What is hidden (names that begin with `_` or `.`)
+ * is not looked at, files elsewhere that the table names by absolute paths neither.
+ *
+ * Keeps the paths of all files of the table in memory.
+ *
+ * @throws PipelineError USAGE for a retention that is too short, LAKE_FEATURE_UNSUPPORTED, LAKE_LOG_UNREADABLE,
+ * LAKE_STORE_UNAVAILABLE
+ * @see Delta protocol, "Remove Tombstones" of "Add File and Remove File"
+ */
+export async function vacuumTable(table: DeltaTable, options: VacuumOptions = {}): Promise<VacuumResult> {
+  const { clock = systemClock, dryRun = false, signal } = options
+  const { store } = table
+  const snapshot = await table.refresh()
+  requireSupport('vacuum', snapshot, store.uri)
+  const retentionMs = retentionOf(snapshot, options)
+  const untilMs = clock.nowMs() - retentionMs
+  const kept = await keptKeys(store, snapshot, untilMs)
+  let [files, bytes] = [0, 0]
+  let version: number | undefined
+  let batch: ObjectInfo[] = []
+  const deleteBatch = async () => {
+    if (!dryRun) {
+      if (files === 0) await note(table, 'VACUUM START', { retentionMs }, {})
+      await store.delete(batch.map(({ key }) => key))
+    }
+    for (const file of batch) {
+      files += 1
+      bytes += file.bytes
+      options.onFile?.(file)
+    }
+    batch = []
+  }
+  for await (const file of store.list('')) {
+    signal?.throwIfAborted()
+    if (kept.has(file.key) || file.modifiedMs >= untilMs || isHidden(file.key, snapshot)) continue
+    batch.push(file)
+    if (batch.length === deletesAtOnce) await deleteBatch()
+  }
+  if (batch.length > 0) await deleteBatch()
+  if (!dryRun && files > 0)
+    version = await note(
+      table,
+      'VACUUM END',
+      { status: 'COMPLETED' },
+      { numDeletedFiles: files, numDeletedBytes: bytes },
+    )
+  return { files, bytes, retentionMs, version }
+}
+
+function retentionOf({ properties }: Snapshot, { retentionMs, force = false }: VacuumOptions): number {
+  const own = properties.deletedFileRetentionMs
+  const asked = retentionMs ?? own
+  if (!force && asked < retentionMsMin)
+    throw new PipelineError(
+      'USAGE',
+      'a retention below one hour takes files that somebody reads or is about to commit; with --force it is done',
+    )
+  // Writers trust that what is younger than half of it is safe.
+  if (!force && asked < own)
+    throw new PipelineError(
+      'USAGE',
+      `the retention is shorter than the table’s delta.deletedFileRetentionDuration, ${own / 3_600_000} h, which its writers and readers rely on; with --force it is done`,
+    )
+  return asked
+}
+
+async function keptKeys(store: ObjectStore, snapshot: Snapshot, untilMs: number): Promise<ReadonlySet<string>> {
+  const kept = new Set<string>()
+  const keep = (path: string) => {
+    const place = dataPathOf(store.uri, path)
+    if ('key' in place) kept.add(place.key)
+  }
+  for await (const { path } of readFiles(store, snapshot)) keep(path)
+  for await (const { path, deletionTimestamp = 0 } of readTombstones(store, snapshot))
+    if (deletionTimestamp >= untilMs) keep(path)
+  return kept
+}
+
+/** @see Delta protocol, "Data Files"; a folder of a partition may begin with `_`, when its column does */
+function isHidden(key: string, { metaData }: Snapshot): boolean {
+  return key.split('/').some((part) => {
+    const column = part.slice(0, Math.max(0, part.indexOf('=')))
+    return /^[._]/.test(part) && !metaData.partitionColumns.includes(column)
+  })
+}
+
+function note(
+  table: DeltaTable,
+  operation: 'VACUUM START' | 'VACUUM END',
+  operationParameters: Readonly<Record<string, unknown>>,
+  operationMetrics: Readonly<Record<string, number>>,
+): Promise<number | undefined> {
+  return table.commit('vacuum', () => ({
+    info: { operation, operationParameters, operationMetrics, isBlindAppend: true },
+    actions: [],
+  }))
+}
