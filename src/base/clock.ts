@@ -83,3 +83,16 @@ export function usFromEpoch(text: string): number | undefined {
   const us = times(exponent - scale)
   return us > BigInt(unitsMax) ? undefined : Number(us)
 }
+
+let dayNumber = NaN
+let dayText = ''
+
+/** The UTC date of a time, `2026-11-22`. @param timeUs whole microseconds since the Unix epoch */
+export function dateFromUs(timeUs: number): string {
+  const day = Math.floor(timeUs / usPerDay)
+  if (day !== dayNumber) {
+    dayNumber = day
+    dayText = new Date((day * usPerDay) / 1_000).toISOString().slice(0, 10)
+  }
+  return dayText
+}

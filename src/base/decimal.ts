@@ -113,6 +113,27 @@ function rangeOr<T>(scaled: bigint, unit: Unit, otherwise: T): T | 'range' {
   return units > BigInt(unitsMax) || units < -BigInt(unitsMax) ? 'range' : otherwise
 }
 
+/**
+ * The unscaled value of a decimal of fixed precision and scale, exactly.
+ * @param value a number that a message of ours carries (see `parseOwnJson`), or its text
+ * @returns undefined when it is no decimal, or has more digits than fit
+ */
+export function unscaledFrom(value: number | string, precision: number, scale: number): bigint | undefined {
+  if (typeof value === 'number' && scale < smallPowers.length) {
+    const factor = smallPowers[scale] ?? 1
+    const unscaled = Math.round(value * factor)
+    // Of two decimals of up to 15 digits no double is the nearest to both.
+    if (Math.abs(unscaled) < 1e15 && unscaled / factor === value) return BigInt(unscaled)
+  }
+  const decimal = parseDecimal(String(value))
+  if (!decimal || Math.abs(decimal.scale) > 100) return undefined
+  const shift = scale - decimal.scale
+  if (shift < 0 && decimal.mantissa % pow10(-shift) !== 0n) return undefined
+  const unscaled = shift < 0 ? decimal.mantissa / pow10(-shift) : decimal.mantissa * pow10(shift)
+  const bound = pow10(precision)
+  return unscaled < bound && unscaled > -bound ? unscaled : undefined
+}
+
 /** The nearest whole count of units, for prices from outside; undefined when not a decimal or beyond ± 9e15 units. */
 export function nearestUnits(text: string, unit: Unit): number | undefined {
   const decimal = parseDecimal(text)

@@ -4,6 +4,7 @@ import type { Lag } from '../runtime/lag.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { positionOf, storedMessage } from '../runtime/position.ts'
 import { readLatest } from '../runtime/reader.ts'
+import { flushLimitsOf, isSinkName } from '../runtime/flush-limits.ts'
 import { chainStreams, type StreamMonitor } from '../runtime/stream-monitor.ts'
 import { isStreamNotFound } from '../runtime/streams.ts'
 import type { HealthEntry, HealthStatus } from '../schemas/health.ts'
@@ -60,7 +61,8 @@ export async function readLag(nats: Nats, monitor: StreamMonitor, settings: Sett
   const nowMs = await serverTimeMs(nats)
   const chain = await Promise.all(
     workerSpecs.flatMap((spec) =>
-      spec.input === undefined
+      // Where no sink has ever been at work, nobody wants a lake.
+      spec.input === undefined || (isSinkName(spec.name) && !signs.has(spec.name))
         ? []
         : [readWorker(nats, monitor, spec, spec.input, signs.get(spec.name), nowMs, settings)],
     ),
@@ -142,6 +144,7 @@ async function readWorker(
   const signAgeMs = sign ? Math.max(0, nowMs - sign.storedMs) : undefined
   const alive = signAgeMs !== undefined && signAgeMs <= silenceMaxMs ? sign : undefined
   const said = sign?.entry.settledSequence ?? 0
+  const flushMs = isSinkName(name) ? flushLimitsOf(name, settings).ms : undefined
   const lag = await lagOf(nats, monitor, spec, input, said, alive?.storedMs ?? nowMs, nowMs)
   const outside = judge(
     {
@@ -152,8 +155,11 @@ async function readWorker(
       phase: alive?.entry.phase === 'stopped' ? 'stopped' : 'active',
       phaseMs: 0,
       holder: undefined,
-      lags: [{ stream: input, ...lag }],
+      lags: [{ stream: input, ...lag, ms: Math.max(0, lag.ms - (flushMs ?? 0)) }],
       blocked: undefined,
+      // What its store says, and whether rows come into it, it knows best.
+      databaseProblem: undefined,
+      isCommitting: flushMs !== undefined,
       redisProblem: undefined,
       warnings: [],
       fullest: monitor.fullest([
@@ -203,7 +209,7 @@ async function lagOf(
 
 /** Sequence of the input from which the worker's last output was made; 0 without one. */
 async function storedSequence(nats: Nats, { output, positionSubject, writes }: WorkerSpec): Promise<number> {
-  const stream = output ?? writes[0]
+  const stream = output ?? (positionSubject === undefined ? undefined : writes[0])
   if (!stream) return 0
   try {
     const query =

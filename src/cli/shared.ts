@@ -8,6 +8,7 @@ import type { InputMessage } from '../runtime/reader.ts'
 import type { StreamMonitor } from '../runtime/stream-monitor.ts'
 import type { Connections } from '../http/connections.ts'
 import type { FastifyInstance, Served } from '../http/health-routes.ts'
+import type { ObjectStore } from '../lake/store.ts'
 import { isPortTaken, portInUse } from '../local/ports.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import type { InstrumentsConfig } from '../schemas/instrument.ts'
@@ -40,6 +41,8 @@ export interface Shared {
   readonly monitor: StreamMonitor
   readonly connections: Connections
   readonly instruments: InstrumentsConfig
+  /** Where the tables are; opened by the first sink that asks. @throws PipelineError CONFIG_INVALID */
+  readonly lake: () => Promise<ObjectStore>
   readonly decodeExecution: (message: InputMessage) => ExecutionMessage
 }
 

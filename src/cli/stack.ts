@@ -14,6 +14,7 @@ import { startNats } from '../local/start-nats.ts'
 import type { LocalServer, StartOptions } from '../local/start-server.ts'
 import { startValkey } from '../local/start-valkey.ts'
 import { supervise, type Supervised } from '../local/supervisor.ts'
+import { isSinkName } from '../runtime/flush-limits.ts'
 import { connectNats } from '../runtime/nats.ts'
 import { ensureStreams } from '../runtime/streams.ts'
 import type { Settings } from '../schemas/settings.ts'
@@ -24,9 +25,15 @@ export const layouts = ['compact', 'separate'] as const
 export type Layout = (typeof layouts)[number]
 
 /** Which workers share a process. */
-const workersOf: Readonly<Record<Layout, readonly (readonly WorkerName[])[]>> = {
-  compact: [['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'], ['gateway']],
-  separate: stackSpecs.map(({ name }) => [name]),
+const workersOf: Readonly<
+  Record<Layout, readonly { readonly label: string; readonly workers: readonly WorkerName[] }[]>
+> = {
+  compact: [
+    { label: 'chain', workers: ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'] },
+    { label: 'gateway', workers: ['gateway'] },
+    { label: 'sinks', workers: ['tick-sink', 'alt-sink', 'execution-sink'] },
+  ],
+  separate: stackSpecs.map(({ name }) => ({ label: name, workers: [name] })),
 }
 
 /** A process of workers. */
@@ -216,8 +223,7 @@ async function choosePort({ ports, portRemedy = 'take free ones' }: StackOptions
 async function choosePlaces(options: StackOptions): Promise<Place[]> {
   const { WORKERS: gateways } = options.settings
   const places: Place[] = []
-  for (const workers of workersOf[options.layout]) {
-    const label = workers.length > 1 ? 'chain' : (workers[0] ?? '')
+  for (const { label, workers } of workersOf[options.layout]) {
     if (!workers.includes('gateway') || gateways === 1) places.push({ label, workers })
     else
       for (let number = 1; number <= gateways; number += 1) {
@@ -308,10 +314,9 @@ async function startWorkers(
       ...process.env,
       NATS_URL: common.natsUrl,
       REDIS_URL: common.redisUrl,
+      LAKE_URI: options.settings.LAKE_URI === '' ? join(common.dataDir, 'lake') : options.settings.LAKE_URI,
       // Nobody else needs its secret. A token of the user's would not go with our key.
-      ...(common.lake && workers.some((name) => name.endsWith('-sink'))
-        ? { ...common.lake, AWS_SESSION_TOKEN: '' }
-        : {}),
+      ...(common.lake && workers.some(isSinkName) ? { ...common.lake, AWS_SESSION_TOKEN: '' } : {}),
     },
     logFile,
     ipc: true,

@@ -30,7 +30,7 @@ export function addUpCommand(program: Command): void {
       'after',
       `
 Ports: NATS 4222, Valkey 6379, gateway 8099, pnl-updater 8100, oms-matcher 8101, risk-gate 8103, tape 8104,
-MinIO 9000 with --minio.
+tick-sink 8111, alt-sink 8112, execution-sink 8113, MinIO 9000 with --minio.
 With NATS_URL or REDIS_URL set, that server is used and none is started.
 Every setting is an environment variable; the README lists them.`,
     )

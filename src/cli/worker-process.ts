@@ -1,5 +1,8 @@
+import { PipelineError } from '../base/errors.ts'
 import { Connections } from '../http/connections.ts'
+import type { ObjectStore } from '../lake/store.ts'
 import { AckedPublisher } from '../runtime/acks.ts'
+import { isSinkName } from '../runtime/flush-limits.ts'
 import { seedLimits } from '../runtime/limits-bucket.ts'
 import { createLog } from '../runtime/log.ts'
 import { connectNats } from '../runtime/nats.ts'
@@ -29,6 +32,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
   for (const drift of drifts) log.warn(drift, 'a stream differs from the contract; see `trade2026 streams`')
   const monitor = new StreamMonitor(nats, log)
   await monitor.refresh()
+  let lake: Promise<ObjectStore> | undefined
   const shared: Shared = {
     options,
     settings,
@@ -38,6 +42,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     monitor,
     connections: new Connections(settings.CONNECTION_POOL_SIZE),
     instruments,
+    lake: () => (lake ??= openLake(settings.LAKE_URI)),
     decodeExecution: sharedDecoder('EXECUTIONS', decodeExecution),
   }
   if (limits) await seedLimits(nats, limitEntries(limits))
@@ -47,6 +52,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     await Promise.all(running.map((worker) => worker.stop()))
     shared.publisher.close()
     monitor.stop()
+    await lake?.then((store) => store.close()).catch(() => undefined)
     await nats.close()
   }
   const starts = await Promise.allSettled(workers.map(async (name) => running.push(await startWorker(name, shared))))
@@ -59,6 +65,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
 /** Loads only what the worker needs: a door has no books and the chain has no door. */
 async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
   if (name === 'gateway') return (await import('./start-gateway.ts')).startGateway(shared)
+  if (isSinkName(name)) return (await import('./start-sinks.ts')).startSink(name, shared)
   if (name === 'risk-check') return (await import('./start-risk-check.ts')).startRiskCheck(shared)
   const chain = await import('./start-chain.ts')
   switch (name) {
@@ -71,4 +78,10 @@ async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
     case 'tape':
       return chain.startTape(shared)
   }
+}
+
+async function openLake(uri: string): Promise<ObjectStore> {
+  if (uri === '')
+    throw new PipelineError('CONFIG_INVALID', 'set LAKE_URI to where the tables are: s3://bucket/prefix, or a folder')
+  return (await import('../lake/open-store.ts')).openStore(uri, process.env)
 }

@@ -28,6 +28,8 @@ const schemas = {
   RiskPortfolio: risk.riskPortfolioSchema,
   RiskAlerts: risk.riskAlertsSchema,
   RiskStats: risk.riskStatsSchema,
+  Flushed: http.flushAnswerSchema,
+  SinkStats: http.sinkStatsSchema,
   CheckStats: risk.checkStatsSchema,
 } as const
 type SchemaName = keyof typeof schemas
@@ -72,6 +74,11 @@ const common: Operations = {
     answers: { 200: ['Profile'] },
   },
   'GET /openapi.json': { summary: 'this document', answers: { 200: [] } },
+}
+
+const sink: Operations = {
+  'POST /flush': { summary: 'commits what the stream holds now, and answers then', answers: { 200: ['Flushed'] } },
+  'GET /stats': { summary: 'counts since the start', answers: { 200: ['SinkStats'] } },
 }
 
 /** The routes that a service has besides. */
@@ -135,6 +142,9 @@ const own: Readonly<Record<string, Operations>> = {
     },
     'GET /stats': { summary: 'counts since the start', answers: { 200: ['PnlStats'] } },
   },
+  'tick-sink': sink,
+  'alt-sink': sink,
+  'execution-sink': sink,
 }
 
 /**

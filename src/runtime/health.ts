@@ -5,6 +5,7 @@ import { messageOf } from '../base/errors.ts'
 import type { HealthBody, HealthEntry, HealthStatus, LagReading, StorageReading } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, streamSpec, streamSpecs, type WorkerSpec } from '../subjects/contract.ts'
+import type { DatabaseHealth } from './lake-health.ts'
 import { type Evidence, healthRank, judge, type Judgement, probeAgeMaxMs } from './judge.ts'
 import { type Lag, LagTracker } from './lag.ts'
 import type { Log } from './log.ts'
@@ -33,6 +34,8 @@ export interface HealthOptions {
   /** A stream that must be kept up with besides the input, and how far that is. */
   readonly follows?: { readonly stream: StreamName; sequence(): number }
   readonly redis?: RedisHealth
+  /** The lake, and how long rows may wait for others before they are written there. */
+  readonly lake?: { readonly health: DatabaseHealth; readonly flushMs: number }
   readonly connections?: () => number
   /** What else is not as the operator would think it is. */
   readonly warnings?: () => readonly string[]
@@ -43,6 +46,8 @@ const judgeIntervalMs = 500
 /** Judgements in a row before health changes for the better; it changes for the worse after two. */
 const betterAfter = 3
 const worseAfter = 2
+/** A sink that commits rows does so at least this often, beside the time that rows wait for others. */
+const committingMs = 10_000
 const loopDelayResolutionMs = 20
 const loopDelayWindowMs = 60_000
 
@@ -123,9 +128,12 @@ export class HealthMonitor {
   }
 
   body(): HealthBody {
-    const { nats, spec, redis, monitor, connections } = this.#options
+    const { nats, spec, redis, lake, monitor, connections } = this.#options
     const { status, reasons } = this.#current
-    const lastWriteMs = Math.max(this.#lastSuccessMs, this.#options.loop?.().lastStoredMs ?? 0)
+    const lastWriteMs = Math.max(
+      lake?.health.lastSuccessMs ?? this.#lastSuccessMs,
+      this.#options.loop?.().lastStoredMs ?? 0,
+    )
     return {
       status,
       service: spec.name,
@@ -133,7 +141,7 @@ export class HealthMonitor {
       checks: {
         nats: nats.isConnected() ? 'connected' : 'disconnected',
         redis: redis ? (redis.isUp ? 'connected' : 'disconnected') : null,
-        database: null,
+        database: lake ? (lake.health.problem() === undefined ? 'connected' : 'disconnected') : null,
         latency_ms: this.latencies.percentiles(),
         memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
         active_connections: connections?.() ?? 0,
@@ -153,7 +161,7 @@ export class HealthMonitor {
   }
 
   #tick(): void {
-    const { nats, redis, spec, loop } = this.#options
+    const { nats, redis, lake, spec, loop } = this.#options
     const nowMs = Date.now()
     const isConnected = nats.isConnected()
     const phase = loop?.().phase ?? 'open'
@@ -165,6 +173,7 @@ export class HealthMonitor {
       if (isConnected) void this.#probe(nowMs)
       // What comes of it, `redis` knows.
       redis?.probe(spec.name).catch(() => undefined)
+      lake?.health.probe(this.#key(loop?.()))
     }
     this.#wasConnected = isConnected
     if (nowMs - this.#loopDelaySinceMs > loopDelayWindowMs) {
@@ -188,7 +197,7 @@ export class HealthMonitor {
   }
 
   #judge(nowMs: number): void {
-    const { nats, redis, loop, monitor, settings, spec, follows, warnings } = this.#options
+    const { nats, redis, lake, loop, monitor, settings, spec, follows, warnings } = this.#options
     const state = loop?.()
     const phase = state?.phase ?? 'open'
     const blockedReason = state?.blockedReason
@@ -206,10 +215,14 @@ export class HealthMonitor {
         phaseMs: nowMs - (this.#phase?.sinceMs ?? nowMs),
         holder: state?.holder,
         lags: [
-          ...(inputLag && spec.input ? [{ stream: spec.input, ...inputLag }] : []),
+          ...(inputLag && spec.input
+            ? [{ stream: spec.input, ...inputLag, ms: Math.max(0, inputLag.ms - (lake?.flushMs ?? 0)) }]
+            : []),
           ...(followsLag && follows ? [{ stream: follows.stream, ...followsLag }] : []),
         ],
         blocked: blockedReason === undefined ? undefined : { reason: blockedReason, ms: this.#blockedMs(nowMs) },
+        databaseProblem: lake?.health.problem(),
+        isCommitting: lake !== undefined && nowMs - (state?.lastStoredMs ?? 0) < lake.flushMs + committingMs,
         redisProblem: redis?.problem,
         warnings: warnings?.() ?? [],
         fullest: monitor.fullest(this.#streams),
@@ -218,6 +231,12 @@ export class HealthMonitor {
       this.#current.status,
     )
     this.#take(next)
+  }
+
+  /** Of the probe: the worker's own key belongs to its active process; doors and stand-bys are many. */
+  #key(state: LoopState | undefined): string {
+    const { spec, instance } = this.#options
+    return state && state.phase !== 'waiting' ? spec.name : `${spec.name}.${instance}`
   }
 
   #blockedMs(nowMs: number): number {
@@ -242,7 +261,7 @@ export class HealthMonitor {
   }
 
   async #probe(nowMs: number): Promise<void> {
-    const { nats, loop, spec, instance } = this.#options
+    const { nats, loop, spec } = this.#options
     try {
       const state = loop?.()
       const entry: HealthEntry = {
@@ -255,9 +274,7 @@ export class HealthMonitor {
         timeMs: nowMs,
       }
       this.#bucket ??= await nats.kvm.open('HEALTH')
-      // The worker's own key belongs to its active process; doors and stand-bys are many.
-      const key = state && state.phase !== 'waiting' ? spec.name : `${spec.name}.${instance}`
-      await this.#bucket.put(key, JSON.stringify(entry))
+      await this.#bucket.put(this.#key(state), JSON.stringify(entry))
       this.#lastSuccessMs = Math.max(this.#lastSuccessMs, nowMs)
       if (spec.input && state?.phase === 'active') {
         const info = await nats.jsm.consumers.info(spec.input, spec.name)

@@ -17,6 +17,8 @@ export interface Delivery {
 
 /** The stream has messages for us and none has come for this long: the consumer is made again. */
 const stallMs = 1_000
+/** The same of a worker that pulls for itself, and is held up by its commits. */
+const pullStallMs = 3_000
 const gapRetriesMax = 3
 /**
  * An acknowledgement covers all before it and only moves the consumer's floor, so it can wait for others: at 1,000
@@ -93,8 +95,11 @@ export class Intake {
 
   /** Called now and then while everything that has arrived is done. */
   checkStall(streamLastSequence: number): void {
-    const isStalled =
-      this.#source !== undefined && streamLastSequence > this.#lastArrived && Date.now() - this.#lastArrivalMs > stallMs
+    const silentMs =
+      this.#source instanceof Pull
+        ? Date.now() - Math.max(this.#lastArrivalMs, this.#source.askedMs) - pullStallMs
+        : Date.now() - this.#lastArrivalMs - stallMs
+    const isStalled = this.#source !== undefined && streamLastSequence > this.#lastArrived && silentMs > 0
     if (!isStalled || !this.#options.nats.isConnected()) return
     this.#lastArrivalMs = Date.now()
     void this.#remake('nothing is delivered')

@@ -19,6 +19,10 @@ export interface Evidence {
   readonly lags: readonly (Lag & { readonly stream: string })[]
   /** Why nothing can be stored, and for how long. */
   readonly blocked: { readonly reason: string; readonly ms: number } | undefined
+  /** Why the lake does not take writes. */
+  readonly databaseProblem: string | undefined
+  /** Rows are coming into the lake: it is at work on its lag, however long that takes. */
+  readonly isCommitting: boolean
   /** Why Redis does not take writes. */
   readonly redisProblem: string | undefined
   /** What else is not as the operator would think it is. */
@@ -67,11 +71,12 @@ export function judge(evidence: Evidence, thresholds: Thresholds, previous: Heal
     else reasons.healthy.push(`stand-by: ${evidence.holder} is active`)
   }
   if (blocked) reasons[blocked.ms >= unhealthyMs ? 'unhealthy' : 'degraded'].push(blocked.reason)
+  if (evidence.databaseProblem !== undefined) reasons.unhealthy.push(evidence.databaseProblem)
   if (redisProblem !== undefined) reasons.degraded.push(redisProblem)
   reasons.degraded.push(...evidence.warnings)
   for (const { stream, messages, ms } of lags)
     if (ms >= degradedMs)
-      reasons[ms >= unhealthyMs ? 'unhealthy' : 'degraded'].push(
+      reasons[ms >= unhealthyMs && !evidence.isCommitting ? 'unhealthy' : 'degraded'].push(
         `lag of ${messages} messages in ${stream}, the oldest ${seconds(ms)} old`,
       )
   if (fullest && fullest.usedPercent >= thresholds.STORAGE_REFUSE_PERCENT)

@@ -27,6 +27,7 @@ export class Pull {
   readonly #subscription: Subscription
   /** Messages that were asked for and have not come. */
   #outstanding = 0
+  #askedMs = 0
 
   /** @param onGone the consumer is not there any more, for this reason */
   constructor(
@@ -54,12 +55,18 @@ export class Pull {
     this.more()
   }
 
+  /** When more was last asked for. */
+  get askedMs(): number {
+    return this.#askedMs
+  }
+
   /** Asks for more if there is room and half of what was asked for has come. */
   more(): void {
     const { messages, bytes, hasRoom } = this.#options
     if (this.#outstanding > messages / 2 || this.#subscription.isClosed() || !hasRoom()) return
     if (this.#nats.connection.isClosed()) return
     this.#outstanding += messages
+    this.#askedMs = Date.now()
     const request = { batch: messages, max_bytes: bytes, expires: expiresMs * 1_000_000 }
     this.#nats.connection.publish(this.#subject, JSON.stringify(request), { reply: this.#inbox })
   }

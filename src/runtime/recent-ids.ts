@@ -1,3 +1,6 @@
+/** The ids of the last messages that came into a table, oldest first, each with the sequence of its message. */
+export type LastIds = (count: number) => Promise<readonly (readonly [id: string, sequence: number])[]>
+
 /**
  * The ids of the last messages of a feed, at least `size` and at most twice as many, so that a repeat is known. Each is
  * kept with the sequence of the message that had it first: after a crash or a conflict the same messages come again,
@@ -5,11 +8,20 @@
  */
 export class RecentIds {
   readonly #size: number
+  readonly #lastIds: LastIds
   #younger = new Map<string, number>()
   #older = new Map<string, number>()
 
-  constructor(size: number) {
+  constructor(size: number, lastIds: LastIds) {
     this.#size = size
+    this.#lastIds = lastIds
+  }
+
+  /** Forgets all but what is in the table. */
+  async recover(): Promise<void> {
+    const last = await this.#lastIds(this.#size)
+    this.#younger = new Map()
+    this.#older = new Map(last)
   }
 
   /** @returns whether an earlier message had this id; if none, it is kept */

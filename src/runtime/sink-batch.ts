@@ -4,16 +4,18 @@ import type { SinkCounts, SinkRows, SinkValue } from './sink-table.ts'
 /** What became of a message: how many rows were added, or why there are none. */
 export type Taken = number | 'duplicate' | 'empty' | { readonly problem: string }
 
-/** Where rows are put: one list of values a column for each partition. */
+/** Where rows are put. */
 export interface RowSink {
   /**
-   * The columns of a partition, to which every row adds one value each.
-   * @param key names the partition
-   * @param values by partition column; asked for once
+   * Adds a row.
+   * @param key names its partition
+   * @param partitionValues by partition column; asked for with the first row
+   * @param row a value for each of the other columns, in their order
    */
-  columnsOf(key: string, values: () => Readonly<Record<string, string>>): readonly SinkValue[][]
+  add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): void
 }
 
+/** One list of values a column: far smaller than rows as objects, and what Parquet is made of. */
 interface Partition {
   readonly partitionValues: Readonly<Record<string, string>>
   readonly columns: readonly SinkValue[][]
@@ -21,7 +23,6 @@ interface Partition {
 
 /** The messages of one flush, as rows by partition and as counts. All that came of a message is in one batch. */
 export class SinkBatch implements RowSink {
-  readonly #columnCount: number
   readonly #partitions = new Map<string, Partition>()
   readonly #letters = new Set<Promise<void>>()
   #letterBytes = 0
@@ -34,10 +35,6 @@ export class SinkBatch implements RowSink {
   #duplicates = 0
   #deadLetters = 0
   #empty = 0
-
-  constructor(columnCount: number) {
-    this.#columnCount = columnCount
-  }
 
   get rows(): number {
     return this.#rows
@@ -66,16 +63,14 @@ export class SinkBatch implements RowSink {
     return this.#firstRowMs
   }
 
-  columnsOf(key: string, values: () => Readonly<Record<string, string>>): readonly SinkValue[][] {
-    let partition = this.#partitions.get(key)
+  add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): void {
+    const partition = this.#partitions.get(key)
     if (!partition) {
-      partition = {
-        partitionValues: values(),
-        columns: Array.from({ length: this.#columnCount }, (): SinkValue[] => []),
-      }
-      this.#partitions.set(key, partition)
+      this.#partitions.set(key, { partitionValues: partitionValues(), columns: row.map((value) => [value]) })
+      return
     }
-    return partition.columns
+    const { columns } = partition
+    for (let index = 0; index < columns.length; index += 1) columns[index]?.push(row[index] ?? null)
   }
 
   /** Counts a message. */

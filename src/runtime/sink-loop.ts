@@ -4,6 +4,7 @@ import type { Settings } from '../schemas/settings.ts'
 import type { StreamName, WorkerSpec } from '../subjects/contract.ts'
 import type { AckedPublisher } from './acks.ts'
 import { Fifo } from './fifo.ts'
+import type { FlushLimits } from './flush-limits.ts'
 import { type Delivery, Intake } from './intake.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
@@ -19,23 +20,15 @@ import type { LoopPhase, LoopState } from './worker-loop.ts'
 /** The part of a sink that is its own: what rows a message gives. */
 export interface SinkFold {
   readonly table: string
-  /** Columns that are not partition columns; a row has a value for each. */
-  readonly columnCount: number
   /**
    * Adds the rows of a message, all to one partition, or none. A throw is a bug: the process exits and recovers.
    * The same message may come again after others that came behind it: what it had added is gone then.
    */
   take(message: InputMessage, rows: RowSink): Taken
-  /** Called before the first message, and whenever what was not committed is dropped. */
+  /** Called before the first message, and whenever what was not committed is dropped. Throws as `SinkTable.read`. */
   recover?(): Promise<void>
-}
-
-/** When what is buffered is committed. */
-export interface FlushLimits {
-  /** Age of the oldest row. */
-  readonly ms: number
-  readonly rows: number
-  readonly bytes: number
+  /** Called before each commit; throws as `SinkTable.append`. */
+  beforeCommit?(): Promise<void>
 }
 
 /** A flush that was asked for. */
@@ -106,7 +99,7 @@ export class SinkLoop {
   #next = 0
   /** Everything up to here is in the table, or in the DLQ, or was there before. */
   #settled = 0
-  #filling: SinkBatch
+  #filling = new SinkBatch()
   #committing: SinkBatch | undefined
   #commitEnd: Promise<void> = Promise.resolve()
   /** Arrived while the batch was full. */
@@ -155,7 +148,6 @@ export class SinkLoop {
     this.#instance = options.instance
     this.#lastSequenceOf = options.lastSequenceOf
     this.#onCommitted = options.onCommitted
-    this.#filling = new SinkBatch(options.fold.columnCount)
     this.#onFatal = (error) => {
       if (this.#phase === 'stopped') return
       this.#phase = 'stopped'
@@ -188,9 +180,9 @@ export class SinkLoop {
     return this.#version
   }
 
-  /** Since the start. */
-  get totals(): { readonly rows: number; readonly duplicates: number; readonly buffered: number } {
-    return { rows: this.#rows, duplicates: this.#duplicates, buffered: this.#filling.rows }
+  /** In commits, since the start. */
+  get totals(): { readonly rows: number; readonly duplicates: number } {
+    return { rows: this.#rows, duplicates: this.#duplicates }
   }
 
   /** Waits to become active, reads the position and starts to pull. */
@@ -227,7 +219,7 @@ export class SinkLoop {
     while (this.#settled < target) {
       const settled = new Promise<void>((resolve) => this.#settledWaiters.push(resolve))
       const leftMs = deadlineMs - performance.now()
-      if (leftMs > 0) await Promise.race([settled, sleep(leftMs)])
+      if (leftMs > 0) await atMost(leftMs, settled)
       if (performance.now() >= deadlineMs && this.#settled < target)
         throw new PipelineError(
           'LAKE_STORE_UNAVAILABLE',
@@ -253,7 +245,7 @@ export class SinkLoop {
         await this.#filling.lettersStored()
         this.#settleWithoutRows()
       })()
-      await Promise.race([drained, sleep(graceMs)]).catch(() => undefined)
+      await atMost(graceMs, drained).catch(() => undefined)
     }
     this.#phase = 'stopped'
     this.#abort.abort()
@@ -297,7 +289,6 @@ export class SinkLoop {
     const { input } = delivery
     const taken = this.#fold.take(input, batch)
     batch.note(delivery, taken)
-    if (taken === 'duplicate') this.#duplicates += 1
     if (typeof taken === 'object') {
       const letter = this.#side.storeDeadLetter(this.#spec.name, this.#input, {
         message: input,
@@ -347,7 +338,7 @@ export class SinkLoop {
 
   #commit(): void {
     const batch = this.#filling
-    this.#filling = new SinkBatch(this.#fold.columnCount)
+    this.#filling = new SinkBatch()
     this.#committing = batch
     clearTimeout(this.#ageTimer)
     this.#ageTimer = undefined
@@ -367,7 +358,10 @@ export class SinkLoop {
     assert(counts.firstSequence === this.#next, `${counts.firstSequence} would follow ${this.#next - 1}`)
     const commit = { appId: this.#appId, expected: this.#watermark, partitions: batch.rowsByPartition(), ...counts }
     const isWanted = () => !this.#mustRecover && this.#phase === 'active'
-    const appended = await this.#untilStoreAnswers('commit', isWanted, () => this.#table.append(commit))
+    const appended = await this.#untilStoreAnswers('commit', isWanted, async () => {
+      await this.#fold.beforeCommit?.()
+      return this.#table.append(commit)
+    })
     if (appended?.outcome === 'committed') this.#committed(batch, appended, performance.now() - startedMs)
     if (appended?.outcome === 'superseded')
       this.#recover(`the table has the rows up to ${appended.watermark} already, this one wrote ${this.#next} and on`)
@@ -380,6 +374,7 @@ export class SinkLoop {
     this.#next = counts.lastSequence + 1
     this.#batches += 1
     this.#rows += counts.rows
+    this.#duplicates += counts.duplicates
     this.#lastStoredMs = Date.now()
     const latencyMs = Math.max(0, this.#lastStoredMs - (batch.firstTimeUs ?? 0) / 1_000)
     this.#settle(batch)
@@ -432,7 +427,7 @@ export class SinkLoop {
       this.#redelivered += this.#intake?.redelivered ?? 0
       this.#intake = undefined
       this.#mustRecover = false
-      this.#filling = new SinkBatch(this.#fold.columnCount)
+      this.#filling = new SinkBatch()
       this.#waiting = new Fifo()
       clearTimeout(this.#ageTimer)
       this.#ageTimer = undefined
@@ -510,4 +505,11 @@ export class SinkLoop {
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** Ends with the work or after a time, whichever is first. */
+async function atMost(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))
+  await Promise.race([work, timeout]).finally(() => clearTimeout(timer))
 }

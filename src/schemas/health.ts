@@ -25,7 +25,8 @@ export interface HealthBody {
     readonly nats: 'connected' | 'disconnected'
     /** null for workers that do not use it. */
     readonly redis: 'connected' | 'disconnected' | null
-    readonly database: null
+    /** The lake, on sinks. */
+    readonly database: 'connected' | 'disconnected' | null
     readonly latency_ms: { readonly p50: number | null; readonly p99: number | null }
     readonly memory_mb: number
     readonly active_connections: number

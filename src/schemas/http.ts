@@ -3,6 +3,7 @@ import { accountPattern, symbolPattern } from './command.ts'
 import { sides } from './enums.ts'
 import { accountSnapshotSchema } from './performance.ts'
 import { accountPositionSchema, positionSchema } from './position.ts'
+import type { TypeOf } from './type-of.ts'
 
 const count = { type: 'integer', minimum: 0 } as const
 const text = { type: 'string' } as const
@@ -192,6 +193,49 @@ export const gatewayStatsSchema = {
   ],
 } as const satisfies JSONSchema
 
+/** Answer of `POST /flush` of a sink. */
+export const flushAnswerSchema = {
+  type: 'object',
+  properties: {
+    version: { type: 'integer', minimum: -1, description: 'of the table, after the commit' },
+    rows: { ...count, description: 'committed by this flush' },
+  },
+  required: ['version', 'rows'],
+} as const satisfies JSONSchema
+export type FlushAnswer = TypeOf<typeof flushAnswerSchema>
+
+/** Answer of `GET /stats` of a sink; counts are since the start. */
+export const sinkStatsSchema = {
+  type: 'object',
+  properties: {
+    uptime_seconds: count,
+    table: text,
+    version: { type: 'integer', minimum: -1, description: 'of the table; -1 before it was read' },
+    stream_seq: { ...count, description: 'up to which everything is in the table or in the DLQ' },
+    rows: count,
+    duplicates: count,
+    dead_letters: count,
+    commits: count,
+    rows_buffered: count,
+    redelivered: count,
+    latency_ms: { ...latencyMs, description: 'from the stream to the table, of the first row of a commit' },
+  },
+  required: [
+    'uptime_seconds',
+    'table',
+    'version',
+    'stream_seq',
+    'rows',
+    'duplicates',
+    'dead_letters',
+    'commits',
+    'rows_buffered',
+    'redelivered',
+    'latency_ms',
+  ],
+} as const satisfies JSONSchema
+export type SinkStats = TypeOf<typeof sinkStatsSchema>
+
 const connection = { enum: ['connected', 'disconnected'] } as const
 
 /** Answer of `/health`, `/health/detailed` and `/health/ready`. */
@@ -206,7 +250,7 @@ export const healthSchema = {
       properties: {
         nats: connection,
         redis: { enum: [...connection.enum, null], description: 'null where it is not used' },
-        database: { type: 'null' },
+        database: { enum: [...connection.enum, null], description: 'the lake; null where it is not used' },
         latency_ms: latencyMs,
         memory_mb: number,
         active_connections: count,

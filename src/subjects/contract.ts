@@ -103,7 +103,16 @@ export const bucketSpecs: readonly BucketSpec[] = [
   { name: 'LEASES', history: 1, maxBytes: 1 * kib * kib, about: 'which process of a worker is active' },
 ]
 
-export type WorkerName = 'risk-gate' | 'oms-matcher' | 'pnl-updater' | 'tape' | 'gateway' | 'risk-check'
+export type WorkerName =
+  | 'risk-gate'
+  | 'oms-matcher'
+  | 'pnl-updater'
+  | 'tape'
+  | 'gateway'
+  | 'risk-check'
+  | 'tick-sink'
+  | 'alt-sink'
+  | 'execution-sink'
 
 export interface WorkerSpec {
   readonly name: WorkerName
@@ -166,6 +175,30 @@ export const workerSpecs: readonly WorkerSpec[] = [
     positionSubject: 'market.tick.T2026.*',
     httpPort: 8104,
     about: 'own trades as ticks of venue T2026',
+  },
+  {
+    name: 'tick-sink',
+    input: 'TICKS',
+    alsoReads: [],
+    writes: ['DLQ'],
+    httpPort: 8111,
+    about: 'ticks into the table market_ticks, each once',
+  },
+  {
+    name: 'alt-sink',
+    input: 'ALT',
+    alsoReads: [],
+    writes: ['DLQ'],
+    httpPort: 8112,
+    about: 'documents into the table alt_docs, each once',
+  },
+  {
+    name: 'execution-sink',
+    input: 'EXECUTIONS',
+    alsoReads: [],
+    writes: ['DLQ'],
+    httpPort: 8113,
+    about: 'reports into the table executions, each once',
   },
   {
     name: 'risk-check',

@@ -26,7 +26,7 @@ interface Ready {
 }
 
 const order = { account: 'a', symbol: 'BTCUSDT', side: 'buy', type: 'limit', quantity: 0.1, price: 45_000.0 }
-const names = ['gateway', 'nats-server', 'oms-matcher', 'pnl-updater', 'risk-gate', 'tape', 'valkey']
+const names = [...stackSpecs.map(({ name }) => name), 'nats-server', 'valkey'].sort()
 
 async function post(gateway: string): Promise<{ status: number; body: Record<string, unknown> }> {
   const answer = await fetch(`${gateway}/orders`, {

@@ -2,9 +2,10 @@ import t, { type Test } from 'tap'
 import { PipelineError } from '../../src/base/errors.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { settingsFrom } from '../../src/runtime/config.ts'
+import type { FlushLimits } from '../../src/runtime/flush-limits.ts'
 import { createLog } from '../../src/runtime/log.ts'
 import { connectNats, type Nats } from '../../src/runtime/nats.ts'
-import { type FlushLimits, type SinkFold, SinkLoop } from '../../src/runtime/sink-loop.ts'
+import { type SinkFold, SinkLoop } from '../../src/runtime/sink-loop.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { workerSpec } from '../../src/subjects/contract.ts'
 import { FakeTable } from '../support/fake-table.ts'
@@ -17,16 +18,13 @@ const never: FlushLimits = { ms: 600_000, rows: 5_000, bytes: 32 * 2 ** 20 }
 /** A row a message: its sequence and its text. `bad` is a dead letter, `same` a duplicate, `none` says nothing. */
 const fold = (): SinkFold => ({
   table: 'rows',
-  columnCount: 2,
   take: ({ sequence, data }, rows) => {
     const text = Buffer.from(data).toString()
     if (text === 'bad') return { problem: 'INVALID_MESSAGE: bad' }
     if (text === 'same') return 'duplicate'
     if (text === 'none') return 'empty'
     const [partition = ''] = text.split(' ')
-    const columns = rows.columnsOf(partition, () => ({ partition }))
-    columns[0]?.push(sequence)
-    columns[1]?.push(text)
+    rows.add(partition, () => ({ partition }), [sequence, text])
     return 1
   },
 })

@@ -1,0 +1,110 @@
+import { mkdirSync, watch } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { AckedPublisher } from '../../src/runtime/acks.ts'
+import { publishAll, readTable, tickMessage } from '../support/lake.ts'
+import { startWorkerChild, type WorkerProcess } from '../support/processes.ts'
+import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
+
+const flush = { TICK_FLUSH_MS: '50', LEASE_MS: '300' }
+
+/** Kills the sink with -9 as soon as a file with such a name appears in the lake. */
+function killOn(lake: string, sink: WorkerProcess, name: RegExp): Promise<void> {
+  return new Promise((resolve) => {
+    const watcher = watch(lake, { recursive: true }, (_event, path) => {
+      if (path === null || !name.test(path)) return
+      watcher.close()
+      sink.kill('SIGKILL')
+      resolve()
+    })
+  })
+}
+
+/** Every tick is one row, whose values are those that were published. */
+async function checkTicks(t: Test, lake: string, count: number): Promise<void> {
+  const { rows, commits } = await readTable(lake, 'market_ticks')
+  t.equal(rows.length, count, 'as many rows as ticks')
+  const wrong = rows.filter((row, index) => row['stream_seq'] !== BigInt(index + 1))
+  t.same(wrong.slice(0, 3), [], 'each stream_seq once')
+  const numbers = new Set(rows.map((row) => row['trade_id']))
+  t.equal(numbers.size, count, 'each trade once')
+  let next = 1
+  for (const { firstStreamSeq, lastStreamSeq, rows, duplicates, deadLetters, empty } of commits) {
+    t.equal(firstStreamSeq, next)
+    t.same([duplicates, deadLetters, empty], [0, 0, 0])
+    t.equal(rows, Number(lastStreamSeq) - next + 1)
+    next = Number(lastStreamSeq) + 1
+  }
+}
+
+void t.test('P3.07 P3.16 a sink killed with -9 anywhere in a commit writes every tick once', async (t) => {
+  const server = await startTestNats(t)
+  const nats = await connectTestNats(t, server.url)
+  const lake = join(tempDir(t), 'lake')
+  mkdirSync(lake)
+  const sink = await startWorkerChild(t, server.url, ['tick-sink'], { env: { ...flush, LAKE_URI: lake } })
+  const publisher = new AckedPublisher(nats.connection, 1_000)
+  t.teardown(() => publisher.close())
+  let count = 0
+  const publish = async (more: number) => {
+    const from = count
+    count += more
+    await publishAll(
+      publisher,
+      Array.from({ length: more }, (_, index) => tickMessage(from + index)),
+    )
+  }
+  await publish(100)
+  await until('the first rows', async () => (await readTable(lake, 'market_ticks')).rows.length === 100)
+
+  const points: readonly (readonly [name: string, file: RegExp])[] = [
+    ['before the upload', /\.tmp/],
+    ['between upload and commit', /market_ticks\/symbol=.*\.parquet$/],
+    ['between commit and acknowledgement', /_delta_log\/\d{20}\.json$/],
+  ]
+  for (const [name, file] of points)
+    for (let round = 1; round <= 2; round += 1) {
+      const restarts = sink.restarts()
+      const killed = killOn(lake, sink, file)
+      await publish(500)
+      await killed
+      await until(`${name}: the sink to run again`, () => sink.restarts() > restarts, 15_000)
+    }
+  const done = async () => (await readTable(lake, 'market_ticks')).txns[0] === count
+  await until('all ticks to be in the table', done, 20_000)
+  await checkTicks(t, lake, count)
+  const pending = async () => (await nats.jsm.consumers.info('TICKS', 'tick-sink')).num_ack_pending
+  await until('all to be acknowledged', async () => (await pending()) === 0)
+})
+
+void t.test('P3.07 P3.16 two sinks, one killed or stopped every second: every tick once', async (t) => {
+  const server = await startTestNats(t)
+  const nats = await connectTestNats(t, server.url)
+  const lake = join(tempDir(t), 'lake')
+  mkdirSync(lake)
+  const env = { ...flush, LAKE_URI: lake }
+  const sinks = await Promise.all(
+    ['one', 'two'].map((instance) => startWorkerChild(t, server.url, ['tick-sink'], { instance, env })),
+  )
+  const publisher = new AckedPublisher(nats.connection, 1_000)
+  t.teardown(() => publisher.close())
+  let count = 0
+  for (let round = 0; round < 4; round += 1) {
+    const sink = sinks[round % 2]
+    const ticks = Array.from({ length: 3_000 }, (_, index) => tickMessage(count + index))
+    count += ticks.length
+    const publishing = publishAll(publisher, ticks)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    // Stopped, it is a zombie that believes that it is the active one when it goes on.
+    if (round < 3) sink?.kill('SIGSTOP')
+    else sink?.kill('SIGKILL')
+    await publishing
+    await until(
+      'the other to go on',
+      async () => ((await readTable(lake, 'market_ticks')).txns[0] ?? 0) >= count,
+      20_000,
+    )
+    sink?.kill('SIGCONT')
+  }
+  await checkTicks(t, lake, count)
+})
