@@ -1,12 +1,16 @@
 import { readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { compactionDefaults } from '../../src/lake/compaction-plan.ts'
+import { compactTable } from '../../src/lake/compaction.ts'
 import { DeltaTable } from '../../src/lake/delta-table.ts'
 import { commitKey } from '../../src/lake/log-files.ts'
 import { openStore } from '../../src/lake/open-store.ts'
-import type { TableDefinition, Value } from '../../src/lake/schema.ts'
+import type { Value } from '../../src/lake/schema.ts'
 import type { ObjectStore } from '../../src/lake/store.ts'
 import { formatSchema } from '../../src/lake/table-schema.ts'
+import { vacuumTable } from '../../src/lake/vacuum.ts'
+import { everyType as definition, everyTypeFiles as files } from '../support/every-type.ts'
 import { engines, type Reading, readTables, type Row } from '../support/lake-readers.ts'
 import { partitionsOf, rowOf, textOf, type Values } from '../support/lake-rows.ts'
 import { openTestMinio, startTestMinio } from '../support/minio.ts'
@@ -15,189 +19,8 @@ import { tempDir } from '../support/stack.ts'
 // Where the readers are not there yet, they are installed.
 t.setTimeout(390_000)
 
-/** A column of every type. */
-const definition: TableDefinition = {
-  description: 'every type of column',
-  columns: [
-    { name: 'venue', type: 'string', nullable: true },
-    { name: 'dt', type: 'date', nullable: true, comment: 'UTC' },
-    { name: 'stream_seq', type: 'long', nullable: false, comment: 'sequence in the stream' },
-    { name: 'count', type: 'integer', nullable: true },
-    { name: 'price', type: 'double', nullable: true },
-    { name: 'text', type: 'string', nullable: true },
-    { name: 'flag', type: 'boolean', nullable: true },
-    { name: 'day', type: 'date', nullable: true },
-    { name: 'time', type: 'timestamp', nullable: true },
-    { name: 'quantity', type: 'decimal(18,8)', nullable: true },
-    { name: 'fee', type: 'decimal(38,18)', nullable: true },
-    { name: 'words', type: { type: 'array', elementType: 'string' }, nullable: true },
-  ],
-  partitionColumns: ['venue', 'dt'],
-  configuration: { 'delta.appendOnly': 'true' },
-}
 const { columns } = definition
-
-const day = (text: string) => Date.parse(`${text}T00:00:00Z`) / 86_400_000
-const long = 'the first thirty-two of this text are the same, '
-
-/** By file; each has its own greatest value in every column, and values that are easily got wrong. */
-const files: readonly (readonly Values[])[] = [
-  [
-    {
-      venue: 'EUR/USD',
-      dt: day('2026-11-23'),
-      stream_seq: 1,
-      count: -2_147_483_648,
-      price: -0.1,
-      text: '',
-      flag: false,
-      day: 0,
-      time: 0,
-      quantity: -1n,
-      fee: -(10n ** 38n - 1n),
-      words: [],
-    },
-    {
-      venue: 'EUR/USD',
-      dt: day('2026-11-23'),
-      stream_seq: 2,
-      count: -1,
-      price: 5e-324,
-      text: `${long}a`,
-      flag: false,
-      day: day('2000-02-29'),
-      time: 1,
-      quantity: 0n,
-      fee: 1n,
-      words: ['', 'a"b', 'ü'],
-    },
-  ],
-  [
-    {
-      venue: '100%',
-      dt: day('2026-11-24'),
-      stream_seq: 3,
-      count: 5,
-      price: 0.1 + 0.2,
-      text: `${long}z`,
-      flag: true,
-      day: day('2026-11-23'),
-      time: 1_795_379_583_836_273,
-      quantity: 12_345_678n,
-      fee: 10n ** 18n + 1n,
-      words: ['x'],
-    },
-    {
-      venue: '100%',
-      dt: day('2026-11-24'),
-      stream_seq: 4,
-      count: null,
-      price: null,
-      text: null,
-      flag: null,
-      day: null,
-      time: null,
-      quantity: null,
-      fee: null,
-      words: null,
-    },
-  ],
-  [
-    {
-      venue: 'a b',
-      dt: day('2026-11-24'),
-      stream_seq: 2 ** 53 - 2,
-      count: 2_147_483_646,
-      price: 1.7e308,
-      text: '\u{1F600}'.repeat(33),
-      flag: true,
-      day: day('9999-12-30'),
-      time: 4_102_444_799_999_999,
-      quantity: 10n ** 18n - 2n,
-      fee: 10n ** 38n - 2n,
-      words: ['y', 'z'],
-    },
-    {
-      venue: 'a b',
-      dt: day('2026-11-24'),
-      stream_seq: 5,
-      count: 7,
-      price: 7.5,
-      text: '\uffee',
-      flag: false,
-      day: 3,
-      time: 999,
-      quantity: 5n,
-      fee: 5n,
-      words: ['y'],
-    },
-  ],
-  [
-    {
-      venue: 'Zürich=\u{1F600}?#&+',
-      dt: null,
-      stream_seq: 2 ** 53 - 1,
-      count: 2_147_483_647,
-      price: Number.MAX_VALUE,
-      text: '\u{10FFFF}'.repeat(40),
-      flag: true,
-      day: day('9999-12-31'),
-      time: 4_102_444_800_000_000,
-      quantity: 10n ** 18n - 1n,
-      fee: 10n ** 38n - 1n,
-      words: ['ü'],
-    },
-  ],
-  [
-    {
-      venue: null,
-      dt: day('2026-11-25'),
-      stream_seq: 6,
-      count: 8,
-      price: 1 / 3,
-      text: 'null',
-      flag: false,
-      day: 4,
-      time: 1_000,
-      quantity: 6n,
-      fee: 6n,
-      words: null,
-    },
-  ],
-  // Infinities: this file's statistics are left out, and its rows must be found all the same.
-  [
-    {
-      venue: 'inf',
-      dt: day('2026-11-26'),
-      stream_seq: 7,
-      count: 9,
-      price: Infinity,
-      text: 'inf',
-      flag: true,
-      day: 5,
-      time: 1_001,
-      quantity: 7n,
-      fee: 7n,
-      words: null,
-    },
-    {
-      venue: 'inf',
-      dt: day('2026-11-26'),
-      stream_seq: 8,
-      count: 10,
-      price: -Infinity,
-      text: 'ing',
-      flag: false,
-      day: 6,
-      time: 1_002,
-      quantity: 8n,
-      fee: 8n,
-      words: null,
-    },
-  ],
-]
 const all = files.flat()
-
 const appId = 'ORDERS@1/every-type'
 
 const sorted = (rows: readonly Row[]) => rows.map((row) => JSON.stringify(row)).sort()
@@ -213,23 +36,55 @@ function compare(left: NonNullable<Value>, right: NonNullable<Value>): number {
   return Number(left > right) - Number(left < right)
 }
 
-/** Files that statistics cannot tell not to hold this stream_seq. */
-function filesWith(sequence: number): number {
-  return files.filter((rows) => {
-    const own = rows.map((row) => Number(row['stream_seq']))
-    const isUnbounded = rows.some((row) => row['price'] === Infinity)
-    return isUnbounded || (Math.min(...own) <= sequence && sequence <= Math.max(...own))
-  }).length
-}
-
 /** Makes the table, with a commit a file. */
-async function fill(store: ObjectStore): Promise<void> {
+async function fill(store: ObjectStore, contents = files): Promise<DeltaTable> {
   const table = await DeltaTable.open(store, definition)
-  for (const [index, rows] of files.entries()) {
+  for (const [index, rows] of contents.entries()) {
     const batch = { appId, version: (index + 1) * 10, expected: index === 0 ? undefined : index * 10 }
     const { outcome } = await table.append(partitionsOf(definition, rows), batch)
     if (outcome !== 'committed') throw new Error(outcome)
   }
+  return table
+}
+
+/**
+ * Asks for the greatest value that each file has in each column, and for null: every engine must find all rows.
+ * @param contents rows of the table by file
+ */
+async function checkPredicates(t: Test, uri: string, contents: readonly (readonly Values[])[]): Promise<void> {
+  const asked = columns.flatMap(({ name, type }) => {
+    if (typeof type !== 'string') return []
+    const maxima = contents.map((rows) => valuesOf(rows, name).sort(compare).at(-1))
+    const values = [null, ...new Set(maxima.filter((value) => value !== undefined))]
+    return (['=', '>='] as const).flatMap((op) =>
+      values.map((value) => ({ name, op, value, text: textOf(type, value) })),
+    )
+  })
+  const readings = await readTables(
+    asked.map(({ name, op, text }) => ({ uri, where: { column: name, op, value: text } })),
+  )
+  for (const [index, { name, op, value, text }] of asked.entries()) {
+    const fits = (row: Values) => {
+      const own = row[name] ?? null
+      if (value === null || own === null) return own === value
+      return op === '=' ? compare(own, value) === 0 : compare(own, value) >= 0
+    }
+    const found = contents.flat().filter(fits)
+    for (const { engine, rows, filesRead } of readings[index]?.engines ?? []) {
+      t.same(seqs(rows), seqs(found.map((row) => rowOf(columns, row))), `${engine}: ${name} ${op} ${text}`)
+      if (name === 'stream_seq' && op === '=' && filesRead !== undefined)
+        t.equal(filesRead, filesWith(contents, value), `${engine}: files read`)
+    }
+  }
+}
+
+/** How many files statistics cannot tell not to hold this stream_seq: those with an infinity have none. */
+function filesWith(contents: readonly (readonly Values[])[], sequence: Value): number {
+  return contents.filter((rows) => {
+    const own = rows.map((row) => Number(row['stream_seq']))
+    const isBetween = sequence !== null && Math.min(...own) <= Number(sequence) && Number(sequence) <= Math.max(...own)
+    return isBetween || rows.some((row) => row['price'] === Infinity)
+  }).length
 }
 
 void t.test('P3.03 P3.18 others read what we wrote', async (t) => {
@@ -270,32 +125,9 @@ void t.test('P3.03 P3.18 others read what we wrote', async (t) => {
     )
   })
 
-  await t.test('P3.03 a predicate on its own greatest value finds its row, in each column of each file', async (t) => {
-    const cases = columns.flatMap(({ name, type }) => {
-      if (typeof type !== 'string') return []
-      const maxima = files.map((rows) => valuesOf(rows, name).sort(compare).at(-1))
-      const values = [...new Set(maxima.filter((value) => value !== undefined))]
-      const texts = [null, ...values.map((value) => textOf(type, value))]
-      return texts.map((text, index) => ({ name, value: values[index - 1] ?? null, text }))
-    })
-    const asked = cases.flatMap((one) => (['=', '>='] as const).map((op) => ({ ...one, op })))
-    const readings = await readTables(
-      asked.map(({ name, op, text }) => ({ uri: folder, where: { column: name, op, value: text } })),
-    )
-    for (const [index, { name, op, value, text }] of asked.entries()) {
-      const rows = all.filter((row) => {
-        const own = row[name] ?? null
-        if (value === null || own === null) return own === value
-        return op === '=' ? compare(own, value) === 0 : compare(own, value) >= 0
-      })
-      for (const { engine, rows: found, filesRead } of readings[index]?.engines ?? []) {
-        t.same(seqs(found), seqs(rows.map((row) => rowOf(columns, row))), `${engine}: ${name} ${op} ${text}`)
-        // Its own, those whose bounds it lies between, and the one without bounds.
-        const isSkipping = name === 'stream_seq' && op === '=' && filesRead !== undefined
-        if (isSkipping) t.equal(filesRead, value === null ? 1 : filesWith(Number(value)), `${engine}: files read`)
-      }
-    }
-  })
+  await t.test('P3.03 a predicate on its own greatest value finds its row, in each column of each file', (t) =>
+    checkPredicates(t, folder, files),
+  )
 
   await t.test('P3.03 readers believe the statistics: one that is too low loses rows', async (t) => {
     const file = join(folder, commitKey(1))
@@ -307,6 +139,38 @@ void t.test('P3.03 P3.18 others read what we wrote', async (t) => {
     for (const { engine, rows } of reading?.engines ?? []) t.same(rows, [], engine)
     await writeFile(file, commit)
   })
+})
+
+void t.test('P3.18 others read what was compacted and vacuumed', async (t) => {
+  const folder = tempDir(t)
+  // A second file in each partition.
+  const more = files.map((rows) =>
+    rows.map((row): Values => {
+      const sequence = Number(row['stream_seq'])
+      return { ...row, stream_seq: sequence < 1_000 ? sequence + 1_000 : sequence - 1_000 }
+    }),
+  )
+  const rows = [...all, ...more.flat()]
+  const table = await fill(await openStore(folder, {}), [...files, ...more])
+  const policy = { ...compactionDefaults, orderBy: ['stream_seq'], dateColumn: undefined }
+  t.match(await compactTable(table, policy), { commits: 1, filesRemoved: 2 * files.length, filesAdded: files.length })
+  const compacted = table.version
+  const [before, after] = await readTables([
+    { uri: folder, version: compacted - 1 },
+    { uri: folder, appIds: [appId] },
+  ])
+  for (const { engine, rows: found } of [...(before?.engines ?? []), ...(after?.engines ?? [])])
+    t.same(sorted(found), expected(rows), `${engine} reads every row, before and after`)
+  t.equal(after?.log.files.length, files.length)
+  t.same(after?.log.transactions, { [appId]: String(2 * files.length * 10) })
+
+  const nextYear = { nowMs: () => Date.now() + 366 * 86_400_000 }
+  t.match(await vacuumTable(table, { clock: nextYear }), { files: 2 * files.length })
+  const contents = files.map((own, index) => [...own, ...(more[index] ?? [])])
+  await checkPredicates(t, folder, contents)
+  const [vacuumed] = await readTables([{ uri: folder }])
+  for (const { engine, rows: found } of vacuumed?.engines ?? []) t.same(sorted(found), expected(rows), engine)
+  t.match(vacuumed?.log.history[0], { operation: 'VACUUM END' })
 })
 
 void t.test('P3.18 others read what we wrote to MinIO', async (t) => {
