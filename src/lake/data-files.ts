@@ -26,8 +26,10 @@ export async function writeDataFiles(
   const columns = definition.columns.filter(({ name }) => !partitionColumns.includes(name))
   const left = partitions.entries()
   const files: DataFile[] = []
+  let hasFailed = false
   const writeSome = async () => {
     for (const [at, partition] of left) {
+      if (hasFailed) return
       const data = encodeParquet(columns, partition)
       const name = `part-${String(at).padStart(5, '0')}-${randomUUID()}.zstd.parquet`
       const key = [partitionPath(partitionColumns, partition.partitionValues), name]
@@ -37,7 +39,10 @@ export async function writeDataFiles(
       const size = data.length
       const stats = statsOf(columns, partition)
       const add = { path: encodedPath(key), partitionValues, size, modificationTime: nowMs, dataChange: true, stats }
-      await store.put(key, data)
+      await store.put(key, data).catch((error: unknown) => {
+        hasFailed = true
+        throw error
+      })
       files.push({ key, rows, add })
     }
   }

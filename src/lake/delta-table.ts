@@ -107,13 +107,8 @@ export class DeltaTable {
 
   /** Reads the commits that have come since. */
   async refresh(): Promise<Snapshot> {
-    for (;;) {
-      const snapshot = await this.#current()
-      const nowMs = this.#clock.nowMs()
-      const actions = await readCommit(this.store, snapshot.version + 1)
-      if (!actions) return this.#goOnTo(snapshot, nowMs)
-      this.#goOnTo(advanced(snapshot, actions), this.#seenMs)
-    }
+    await this.#catchUp()
+    return this.#snapshot
   }
 
   /**
@@ -153,7 +148,9 @@ export class DeltaTable {
           await this.#settled().catch(() => undefined)
           return result
         }
-        if (winner.some((action) => 'txn' in action && action.txn.appId === batch.appId))
+        // Of many that have come meanwhile, each would win against the next try.
+        const since = [...winner, ...(await this.#catchUp())]
+        if (since.some((action) => 'txn' in action && action.txn.appId === batch.appId))
           return await this.#superseded(batch)
       }
     } finally {
@@ -194,6 +191,22 @@ export class DeltaTable {
     }
     this.#onCommit(this.#goOnTo(advanced(snapshot, offered), nowMs))
     return undefined
+  }
+
+  /** Goes on to the newest version. @returns the txns of the commits on the way */
+  async #catchUp(): Promise<readonly Action[]> {
+    const txns: Action[] = []
+    for (;;) {
+      const snapshot = await this.#current()
+      const nowMs = this.#clock.nowMs()
+      const actions = await readCommit(this.store, snapshot.version + 1)
+      if (!actions) {
+        this.#goOnTo(snapshot, nowMs)
+        return txns
+      }
+      txns.push(...actions.filter((action) => 'txn' in action))
+      this.#goOnTo(advanced(snapshot, actions), this.#seenMs)
+    }
   }
 
   /** Others may have gone further in the meantime: appends and commits of one object may overlap. */

@@ -172,8 +172,7 @@ export function unsupported(operation: Operation, { protocol, metaData }: TableS
   if (minWriterVersion > 7 && operation !== 'read') found.push(`minWriterVersion ${minWriterVersion}`)
   const { names, forReaders } = featuresOf(protocol)
   for (const name of names) {
-    const feature = features[name]
-    if (!feature && (operation !== 'read' || forReaders.has(name))) found.push(name)
+    if (!Object.hasOwn(features, name) && (operation !== 'read' || forReaders.has(name))) found.push(name)
   }
   for (const [name, { isUsed, refuses }] of Object.entries(features))
     if (refuses.includes(operation) && (isUsed ? isUsed(metaData) : names.has(name))) found.push(name)
@@ -188,7 +187,8 @@ function refusesProperty(operation: Operation, key: string, value: string): bool
     return false
   const readable = isReadable(key, value)
   if (readable !== undefined) return !readable
-  const property = properties[key.slice('delta.'.length)]
+  const name = key.slice('delta.'.length)
+  const property = Object.hasOwn(properties, name) ? properties[name] : undefined
   if (!property) return true
   return property.refuses.includes(operation) && !property.isHarmless(value)
 }

@@ -209,6 +209,23 @@ void t.test('P3.06 a batch on another watermark is superseded before anything is
   t.match(await table.append(rowsOf(3, 4), batch(4, 2)), { outcome: 'committed', version: 2 })
 })
 
+void t.test('P3.06 many versions that came meanwhile cost one try more, and none of them is overtaken', async (t) => {
+  for (const isOurs of [false, true]) {
+    const store = openMemoryStore()
+    const table = await openWithRows(store)
+    for (let version = 2; version <= 30; version += 1)
+      putCommit(
+        store,
+        version,
+        isOurs && version === 20 ? [{ txn: { appId: 'ours', version: 2 } }] : [addOf(`${version}`)],
+      )
+    const outcome = await table.append(rowsOf(3, 4), batch(4, 2))
+    t.match(outcome, isOurs ? { outcome: 'superseded', watermark: 2 } : { outcome: 'committed', version: 31 })
+    const tries = store.calls.filter(({ operation, key }) => operation === 'putIfAbsent' && key > commitKey(1))
+    t.equal(tries.length, isOurs ? 1 : 2)
+  }
+})
+
 void t.test('P3.06 of two sinks each batch is written once', async (t) => {
   const store = openMemoryStore()
   const [a, b] = [await DeltaTable.open(store, definition), await DeltaTable.open(store.reopen(), definition)]
