@@ -6,6 +6,7 @@ import type { ChainOptions, LoadLevel } from '../../bench/pipeline.ts'
 import type { Row } from '../../bench/rows.ts'
 import type { Session } from '../../bench/session.ts'
 import type { SoakOptions } from '../../bench/soak.ts'
+import type { LakeKind } from '../../bench/tick-sink.ts'
 import { jsonOption } from './connect.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
 import { wholeNumber } from './options.ts'
@@ -115,6 +116,19 @@ export function addBenchCommand(program: Command): void {
         return flatRows(session, { ...options, ratePerSecond: options.rate }, options.commands)
       })
     })
+  scenario('tick-sink', 'ticks from JetStream into the table, in a folder and on MinIO', 1)
+    .option('--ticks <n>', 'ticks of a backlog', wholeNumber, 500_000)
+    .option('--symbols <list>', 'symbols the ticks are of, with commas between', numberList, [20, 100, 1_000])
+    .option('--rate <n>', 'ticks a second of which the way to a visible row is timed', wholeNumber, 1_000)
+    .option('--seconds <n>', 'length of that', wholeNumber, 20)
+    .addOption(new Option('--lake <kind>', 'only there').choices(['folder', 'minio']))
+    .action(async (options: CommonOptions & TickSinkFlags) => {
+      await runBench(options, async (session) => {
+        const { lakeKinds, tickSinkBench } = await import('../../bench/tick-sink.ts')
+        const lakes = options.lake === undefined ? lakeKinds : [options.lake]
+        return tickSinkBench(session, { ...options, lakes, ratePerSecond: options.rate })
+      })
+    })
   bench
     .command('soak')
     .description('a whole stack at a fixed rate for long: does memory, backlog or latency grow?')
@@ -168,6 +182,13 @@ export function addBenchCommand(program: Command): void {
     })
 }
 
+interface TickSinkFlags {
+  readonly ticks: number
+  readonly symbols: readonly number[]
+  readonly rate: number
+  readonly seconds: number
+  readonly lake?: LakeKind
+}
 type FlatFlags = Omit<FlatOptions, 'ratePerSecond'> & { readonly rate: number; readonly commands: number }
 type SoakFlags = Omit<SoakOptions, 'ratePerSecond'> & { readonly rate: number }
 type HttpFlags = StackOptions & { readonly requests: number }
@@ -179,6 +200,10 @@ function chainOptions(flags: ChainFlags): ChainOptions {
 
 function layoutsOf({ layout }: Pick<StackOptions, 'layout'>): readonly Layout[] {
   return layout === undefined ? layouts : [layout]
+}
+
+function numberList(text: string): number[] {
+  return text.split(',').map((number) => wholeNumber(number))
 }
 
 function loadList(text: string): LoadLevel[] {

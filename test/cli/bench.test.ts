@@ -116,6 +116,13 @@ void t.test('P2.12 bench publish: beside js.publish and nats bench', async (t) =
   else t.ok(natsBench.length === 2 || natsBench[0]?.note?.startsWith('not run'), 'nats bench was run, or is named')
 })
 
+void t.test('P3.17 bench tick-sink: a backlog, and how soon rows are visible', async (t) => {
+  const flags = ['--ticks', '5000', '--symbols', '3', '--rate', '200', '--seconds', '1', '--lake', 'folder']
+  const [backlog, visible] = await benchRows(t, 'tick-sink', ...flags)
+  t.ok((backlog?.median ?? 0) > 0, 'the backlog came into the table')
+  t.ok((visible?.median ?? 0) > 0, 'rows became visible')
+})
+
 void t.test('P2.12 bench soak: every interval, and whether something grows', async (t) => {
   const [row] = await benchRows(t, 'soak', '--rate', '200', '--seconds', '3', '--interval-seconds', '1')
   t.match(row, { scenario: 'soak', layout: 'compact', load: '200/s', rounds: 3, note: /^(no growth|grows: )/ })
