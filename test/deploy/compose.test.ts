@@ -53,6 +53,7 @@ void t.test('P3.19 every worker has a service, with its port and the limits', (t
     t.same(service?.command, ['worker', name])
     t.same(service?.healthcheck?.test, ['CMD', 'node', 'deploy/is-healthy.ts', String(httpPort)], name)
   }
+  t.same(workers.map(([name]) => name).sort(), workerSpecs.map(({ name }) => serviceOf(name)).sort())
   for (const [name, { deploy, restart, ports, container_name: containerName }] of workers) {
     const resources = { limits: { cpus: '2', memory: '512M' }, reservations: { cpus: '1', memory: '256M' } }
     t.same(deploy, { resources }, name)
@@ -63,7 +64,7 @@ void t.test('P3.19 every worker has a service, with its port and the limits', (t
 })
 
 void t.test('P3.19 every variable of compose.yml is a setting with a value that it takes', (t) => {
-  const known = new Set([...Object.keys(settingsSchema.properties), ...storeVariables, 'LAKE_URI'])
+  const known = new Set([...Object.keys(settingsSchema.properties), ...storeVariables])
   const unknown = (names: readonly string[]) => names.filter((name) => !known.has(name))
   for (const [name, { environment = {} }] of workers) {
     t.same(unknown(Object.keys(environment)), [], name)
