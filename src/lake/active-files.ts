@@ -3,25 +3,26 @@ import type { Add, Remove } from './actions.ts'
 import { readCheckpoint } from './checkpoint-read.ts'
 import { requireSupport } from './features.ts'
 import { readCommits } from './log-files.ts'
-import { checkpointHint } from './log-segment.ts'
+import { checkpointHint, type LogSegment } from './log-segment.ts'
 import { decodedPath } from './partition-path.ts'
 import { loadSnapshot, type Snapshot } from './snapshot.ts'
 import type { ObjectStore } from './store.ts'
 
-type FileAction = { readonly add: Add } | { readonly remove: Remove }
+export type FileAction = { readonly add: Add } | { readonly remove: Remove }
 
 /**
- * The file actions that hold in a version, newest first: what a later one says of the same file counts. Keeps the paths in
- * the commits since the newest checkpoint, and nothing of the checkpoint.
+ * The file actions in the commits since the checkpoint that hold in a version, newest first: what a later one says of the
+ * same file counts.
  *
- * @throws PipelineError LAKE_LOG_UNREADABLE, LAKE_VERSION_MISSING when the log is cleaned up meanwhile,
- * LAKE_FEATURE_UNSUPPORTED
+ * @param seen gets the files of those commits: of them, nothing holds that the checkpoint says
+ * @throws PipelineError LAKE_LOG_UNREADABLE, LAKE_VERSION_MISSING when the log is cleaned up meanwhile
  * @see Delta protocol, "Action Reconciliation"
  */
-async function* reconciledFiles(store: ObjectStore, snapshot: Snapshot): AsyncIterable<FileAction> {
-  requireSupport('read', snapshot, store.uri)
-  const { checkpoint, version: newest } = await onNewestCheckpoint(store, snapshot)
-  const seen = new Set<string>()
+export async function* committedFiles(
+  store: ObjectStore,
+  { checkpoint, version: newest }: LogSegment,
+  seen: Set<string>,
+): AsyncIterable<FileAction> {
   for await (const { version, actions } of readCommits(store, newest, (checkpoint?.version ?? -1) + 1, -1)) {
     if (!actions)
       throw new PipelineError(
@@ -37,8 +38,19 @@ async function* reconciledFiles(store: ObjectStore, snapshot: Snapshot): AsyncIt
     }
     for (const action of files) seen.add(pathOf(action))
   }
-  if (!checkpoint) return
-  for await (const action of readCheckpoint(store, checkpoint.keys, ['add', 'remove'])) {
+}
+
+/**
+ * All file actions that hold in a version. Keeps the paths in the commits since the newest checkpoint, and nothing of it.
+ * @throws PipelineError as `committedFiles`, and LAKE_FEATURE_UNSUPPORTED
+ */
+async function* reconciledFiles(store: ObjectStore, snapshot: Snapshot): AsyncIterable<FileAction> {
+  requireSupport('read', snapshot, store.uri)
+  const segment = await onNewestCheckpoint(store, snapshot)
+  const seen = new Set<string>()
+  yield* committedFiles(store, segment, seen)
+  if (!segment.checkpoint) return
+  for await (const action of readCheckpoint(store, segment.checkpoint.keys, ['add', 'remove'])) {
     if (('add' in action || 'remove' in action) && !seen.has(pathOf(action))) yield action
   }
 }
@@ -52,7 +64,7 @@ async function onNewestCheckpoint(store: ObjectStore, snapshot: Snapshot): Promi
 }
 
 /** One file may be written differently in actions of different writers. */
-function pathOf(action: FileAction): string {
+export function pathOf(action: FileAction): string {
   return decodedPath('add' in action ? action.add.path : action.remove.path)
 }
 

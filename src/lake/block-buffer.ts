@@ -2,7 +2,7 @@ import type { AsyncBuffer } from 'hyparquet'
 import type { ObjectStore } from './store.ts'
 
 const blockBytes = 1 << 18
-const blocksMax = 64
+const blocksMax = 32
 
 /**
  * An object as hyparquet reads it, by blocks of which the last used are kept: it asks for many small ranges beside each

@@ -5,6 +5,7 @@ import {
   type FileMetaData,
   parquetMetadataAsync,
   type ParquetRowRange,
+  type ParquetScan,
   parquetScan,
   readColumnIndex,
   readOffsetIndex,
@@ -14,7 +15,7 @@ import {
 import { isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
 import { type Action, checkedAction } from './actions.ts'
 import { blockBuffer } from './block-buffer.ts'
-import { type ActionKind, fieldNames } from './checkpoint-schema.ts'
+import { type ActionKind, actionKinds, fieldNames } from './checkpoint-schema.ts'
 import type { ObjectStore } from './store.ts'
 
 /** Those of others than hyparquet has: delta-rs writes none, Spark snappy. */
@@ -50,23 +51,49 @@ export async function* readCheckpoint(
 }
 
 async function* readFile(store: ObjectStore, key: string, kinds: readonly ActionKind[]): AsyncGenerator<Action> {
-  const file = blockBuffer(store, key, await bytesOf(store, key))
-  const whole = await parquetMetadataAsync(file)
-  const there = kinds.filter((kind) => whole.schema.some(({ name, num_children }) => name === kind && num_children))
-  const metadata = prunedTo(whole, there)
-  const scan = await parquetScan({ file, metadata, compressors })
+  const source = await openCheckpoint(store, key)
+  const there = kinds.filter((kind) => source.metadata.schema.some((each) => each.name === kind && each.num_children))
+  const pruned = await scanOf(source, (kind, field) => there.includes(kind) && fieldNames(kind).includes(field))
   let groupStart = 0
-  for (const group of metadata.row_groups) {
+  for (const group of pruned.metadata.row_groups) {
     for (const kind of there)
-      for (const { rowStart, rowEnd } of await rangesOf(file, metadata, group, groupStart, kind)) {
-        const bodies: ArrayLike<unknown> = await scan.readColumn({ column: kind, rowStart, rowEnd })
-        if (bodies.length !== rowEnd - rowStart) throw new Error(`${kind} has not all rows`)
-        for (const body of Array.from(bodies))
-          if (body !== null && body !== undefined)
-            yield checkedAction(kind, plainOf(body), (what) => new Error(`${kind}: ${what}`))
-      }
+      for (const range of await rangesOf(source.file, pruned.metadata, group, groupStart, kind))
+        for (const body of await readRows(pruned, kind, range))
+          if (body !== null && body !== undefined) yield actionOf(kind, body)
     groupStart += Number(group.num_rows)
   }
+}
+
+/** A file of a checkpoint and its footer. */
+export interface CheckpointFile {
+  readonly file: AsyncBuffer
+  readonly metadata: FileMetaData
+}
+
+/** @throws Error when it is none, or PipelineError of the store */
+export async function openCheckpoint(store: ObjectStore, key: string): Promise<CheckpointFile> {
+  const file = blockBuffer(store, key, await bytesOf(store, key))
+  return { file, metadata: await parquetMetadataAsync(file) }
+}
+
+/** A file without the columns that are not kept, so that they are neither read nor made values of. */
+export function scanOf(
+  { file, metadata }: CheckpointFile,
+  isKept: (kind: ActionKind, field: string) => boolean,
+): Promise<ParquetScan> {
+  return parquetScan({ file, metadata: prunedTo(metadata, isKept), compressors })
+}
+
+/** The bodies of actions, null or undefined in rows of other kinds. @throws Error when the data are broken */
+export async function readRows(scan: ParquetScan, kind: ActionKind, range: ParquetRowRange): Promise<unknown[]> {
+  const bodies: ArrayLike<unknown> = await scan.readColumn({ column: kind, ...range })
+  if (bodies.length !== range.rowEnd - range.rowStart) throw new Error(`${kind} has not all rows`)
+  return Array.from(bodies)
+}
+
+/** @throws Error when a field that we rely on is missing or wrong */
+export function actionOf(kind: ActionKind, body: unknown): Action {
+  return checkedAction(kind, plainOf(body), (what) => new Error(`${kind}: ${what}`))
 }
 
 async function bytesOf(store: ObjectStore, key: string): Promise<number> {
@@ -113,11 +140,11 @@ async function readerOf(file: AsyncBuffer, start = 0n, length = 0): Promise<{ vi
   return { view: new DataView(await file.slice(Number(start), Number(start) + length)), offset: 0 }
 }
 
-/** Without the columns that are not asked for, so that they are neither read nor made values of. */
-function prunedTo(metadata: FileMetaData, kinds: readonly ActionKind[]): FileMetaData {
-  const isKept = (path: readonly string[]) => {
-    const kind = kinds.find((kind) => kind === path[0])
-    return kind !== undefined && (path[1] === undefined || fieldNames(kind).includes(path[1]))
+function prunedTo(metadata: FileMetaData, isKeptField: (kind: ActionKind, field: string) => boolean): FileMetaData {
+  const isKept = ([name, field]: readonly string[]) => {
+    const kind = actionKinds.find((kind) => kind === name)
+    if (!kind) return false
+    return field === undefined ? fieldNames(kind).some((each) => isKeptField(kind, each)) : isKeptField(kind, field)
   }
   const schema: SchemaElement[] = []
   let next = 0

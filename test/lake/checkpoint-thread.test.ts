@@ -1,0 +1,41 @@
+import t from 'tap'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { checkpointThread } from '../../src/lake/checkpoint-thread.ts'
+import { DeltaTable } from '../../src/lake/delta-table.ts'
+import { openLocalStore } from '../../src/lake/local-store.ts'
+import { checkpointKey, lastCheckpointKey } from '../../src/lake/log-files.ts'
+import { scheduleCheckpoints } from '../../src/lake/checkpoint-schedule.ts'
+import { loadSnapshot } from '../../src/lake/snapshot.ts'
+import { definition, rowsOf } from './log-tools.ts'
+
+void t.test('P3.11 a table gets its checkpoint beside the appends, in another thread', async (t) => {
+  const store = openLocalStore(t.testdir())
+  const errors: unknown[] = []
+  const due = { ...definition, configuration: { ...definition.configuration, 'delta.checkpointInterval': '5' } }
+  const onCommit = scheduleCheckpoints(checkpointThread(store.uri, process.env), (error) => errors.push(error))
+  const table = await DeltaTable.open(store, due, { onCommit })
+  let version = 0
+  while (!(await store.get(lastCheckpointKey))) {
+    const expected = version === 0 ? undefined : version
+    await table.append(rowsOf(version + 1, version + 1), { appId: 'a', version: (version += 1), expected })
+    t.same(errors, [])
+    if (version > 2_000) return t.fail('no checkpoint after 2,000 appends')
+  }
+  t.ok(await store.get(checkpointKey(5)))
+  const snapshot = await loadSnapshot(store)
+  t.equal(snapshot?.checkpoint?.version, 5)
+  t.equal(snapshot?.txns.get('a')?.version, version)
+})
+
+void t.test('P3.11 what goes wrong in the thread is an error here', async (t) => {
+  const folder = t.testdir({ _delta_log: {} })
+  writeFileSync(join(folder, '_delta_log', '00000000000000000000.json'), '{"add"')
+  const write = checkpointThread(folder, process.env)
+  await t.rejects(write({ version: 0 }), {
+    name: 'PipelineError',
+    code: 'LAKE_LOG_UNREADABLE',
+    message: /version 0.*line 1/,
+  })
+  await t.rejects(checkpointThread('gs://nowhere', process.env)({ version: 0 }), { code: 'CONFIG_INVALID' })
+})
