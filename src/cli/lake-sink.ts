@@ -1,9 +1,12 @@
 import { assert } from '../base/assert.ts'
 import { textFromUtf8, utf8FromText } from '../base/json.ts'
 import { readFiles } from '../lake/active-files.ts'
+import { scheduleCheckpoints } from '../lake/checkpoint-schedule.ts'
+import { checkpointThread } from '../lake/checkpoint-thread.ts'
 import { readLastFiles } from '../lake/data-file-read.ts'
 import { DeltaTable } from '../lake/delta-table.ts'
 import type { TableDefinition } from '../lake/schema.ts'
+import type { Snapshot } from '../lake/snapshot.ts'
 import { type ObjectStore, storeBelow } from '../lake/store.ts'
 import type { NameStore } from '../runtime/known-names.ts'
 import type { LastIds } from '../runtime/recent-ids.ts'
@@ -21,19 +24,22 @@ export class LakeSinkTable implements SinkTable {
   readonly #lake: ObjectStore
   readonly #store: ObjectStore
   readonly #definition: NamedTable
+  readonly #onCommit: (snapshot: Snapshot) => void
   #table: DeltaTable | undefined
 
-  constructor(lake: ObjectStore, definition: NamedTable) {
+  /** @param onCheckpointError is told why there is no newer checkpoint, which the next one makes good */
+  constructor(lake: ObjectStore, definition: NamedTable, onCheckpointError: (error: unknown) => void) {
     this.#lake = lake
     this.#store = storeBelow(lake, `${definition.name}/`)
     this.#definition = definition
+    this.#onCommit = scheduleCheckpoints(checkpointThread(this.#store.uri, process.env), onCheckpointError)
   }
 
   async read(): Promise<SinkTableState> {
     if (this.#table) await this.#table.refresh()
     else {
       await this.#lake.check()
-      this.#table = await DeltaTable.open(this.#store, this.#definition)
+      this.#table = await DeltaTable.open(this.#store, this.#definition, { onCommit: this.#onCommit })
     }
     const { snapshot, version } = this.#table
     return {

@@ -43,7 +43,12 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
   const startedMs = Date.now()
   const lake = await shared.lake()
   const { definition, fold } = sinks[name]
-  const table = new LakeSinkTable(lake, definition)
+  const table = new LakeSinkTable(lake, definition, (error) =>
+    log.warn(
+      { table: definition.name, problem: messageOf(error) },
+      'no checkpoint was made; the next one comes in time',
+    ),
+  )
   const loop = new SinkLoop({
     nats,
     spec,
