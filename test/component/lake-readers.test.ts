@@ -1,10 +1,12 @@
-import { readFile, utimes, writeFile } from 'node:fs/promises'
+import { readdir, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { writeCheckpoint } from '../../src/lake/checkpoint-write.ts'
 import { compactionDefaults } from '../../src/lake/compaction-plan.ts'
 import { compactTable } from '../../src/lake/compaction.ts'
 import { DeltaTable } from '../../src/lake/delta-table.ts'
-import { commitKey } from '../../src/lake/log-files.ts'
+import { cleanUpLog } from '../../src/lake/log-cleanup.ts'
+import { checkpointKey, commitKey, lastCheckpointKey } from '../../src/lake/log-files.ts'
 import { openStore } from '../../src/lake/open-store.ts'
 import type { Value } from '../../src/lake/schema.ts'
 import type { ObjectStore } from '../../src/lake/store.ts'
@@ -141,8 +143,9 @@ void t.test('P3.03 P3.18 others read what we wrote', async (t) => {
   })
 })
 
-void t.test('P3.18 others read what was compacted and vacuumed', async (t) => {
+void t.test('P3.18 others read what was compacted, vacuumed and cut off at a checkpoint', async (t) => {
   const folder = tempDir(t)
+  const store = await openStore(folder, {})
   // A second file in each partition.
   const more = files.map((rows) =>
     rows.map((row): Values => {
@@ -151,26 +154,46 @@ void t.test('P3.18 others read what was compacted and vacuumed', async (t) => {
     }),
   )
   const rows = [...all, ...more.flat()]
-  const table = await fill(await openStore(folder, {}), [...files, ...more])
+  const position = 2 * files.length * 10
+  const table = await fill(store, [...files, ...more])
   const policy = { ...compactionDefaults, orderBy: ['stream_seq'], dateColumn: undefined }
   t.match(await compactTable(table, policy), { commits: 1, filesRemoved: 2 * files.length, filesAdded: files.length })
   const compacted = table.version
-  const [before, after] = await readTables([
-    { uri: folder, version: compacted - 1 },
-    { uri: folder, appIds: [appId] },
-  ])
+  const [before, after] = await readTables([{ uri: folder, version: compacted - 1 }, { uri: folder }])
   for (const { engine, rows: found } of [...(before?.engines ?? []), ...(after?.engines ?? [])])
     t.same(sorted(found), expected(rows), `${engine} reads every row, before and after`)
   t.equal(after?.log.files.length, files.length)
-  t.same(after?.log.transactions, { [appId]: String(2 * files.length * 10) })
 
   const nextYear = { nowMs: () => Date.now() + 366 * 86_400_000 }
   t.match(await vacuumTable(table, { clock: nextYear }), { files: 2 * files.length })
+  t.equal(await writeCheckpoint(store, await table.refresh(), Date.now()), 'written')
+  t.ok((await cleanUpLog(store, table.snapshot.properties, nextYear.nowMs())) > compacted)
+  const { version } = table
+  const names = [checkpointKey(version), commitKey(version), lastCheckpointKey].map((key) => key.split('/')[1])
+  t.same((await readdir(join(folder, '_delta_log'))).sort(), names.sort(), 'nothing older is left')
   const contents = files.map((own, index) => [...own, ...(more[index] ?? [])])
   await checkPredicates(t, folder, contents)
-  const [vacuumed] = await readTables([{ uri: folder }])
-  for (const { engine, rows: found } of vacuumed?.engines ?? []) t.same(sorted(found), expected(rows), engine)
-  t.match(vacuumed?.log.history[0], { operation: 'VACUUM END' })
+  const [cut] = await readTables([{ uri: folder, appIds: [appId, 'other'] }])
+  for (const { engine, rows: found } of cut?.engines ?? []) t.same(sorted(found), expected(rows), engine)
+  t.match(cut?.log, {
+    version,
+    protocol: [1, 2],
+    partitionColumns: definition.partitionColumns,
+    configuration: definition.configuration,
+    transactions: { [appId]: String(position), other: null },
+  })
+  t.same({ type: 'struct', fields: cut?.log.schema }, JSON.parse(formatSchema(columns)))
+
+  const last = (files[1] ?? []).map((row) => ({ ...row, stream_seq: Number(row['stream_seq']) + 2_000 }))
+  await table.append(partitionsOf(definition, last), { appId, version: position + 10, expected: position })
+  const [grown, travelled] = await readTables([
+    { uri: folder, appIds: [appId] },
+    { uri: folder, version },
+  ])
+  for (const { engine, rows: found } of grown?.engines ?? [])
+    t.same(sorted(found), expected([...rows, ...last]), `${engine} reads what comes after the checkpoint`)
+  t.same(grown?.log.transactions, { [appId]: String(position + 10) })
+  for (const { engine, rows: found } of travelled?.engines ?? []) t.same(sorted(found), expected(rows), engine)
 })
 
 void t.test('P3.18 others read what we wrote to MinIO', async (t) => {
