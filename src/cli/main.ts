@@ -36,6 +36,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   replay: async () => (await import('./replay.ts')).addReplayCommand,
   lag: async () => (await import('./lag.ts')).addLagCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
+  lake: async () => (await import('./lake.ts')).addLakeCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,
   completion: async () => (await import('./completion.ts')).addCompletionCommand,
 }
@@ -46,6 +47,8 @@ const program = new Command('trade2026')
   .option('--no-color', 'no colours, as with NO_COLOR set, before or after the command')
   .showHelpAfterError('(`trade2026 --help` and `trade2026 <command> --help` say more)')
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'trade2026: USAGE: ')) })
+  // What stands behind a command is its own, `lake query --version` too.
+  .enablePositionalOptions()
   .exitOverride()
 
 const args = process.argv.slice(2).filter((arg) => arg !== '--no-color')

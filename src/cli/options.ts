@@ -7,6 +7,11 @@ export function wholeNumber(text: string): number {
   return value
 }
 
+/** The same, 0 included. */
+export function wholeNumberFrom0(text: string): number {
+  return text === '0' ? 0 : wholeNumber(text)
+}
+
 /** How long a command waits for the workers to answer. */
 export function timeoutOption(about = 'how long to wait for the workers'): Option {
   return new Option('--timeout-ms <ms>', about).argParser(timeoutMs).default(5_000)

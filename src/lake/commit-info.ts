@@ -3,7 +3,8 @@ import type { Snapshot } from './snapshot.ts'
 
 /** What a commit says of itself; the names and the spelling of values are Spark's. */
 export interface CommitInfo {
-  readonly operation: 'CREATE TABLE' | 'ADD COLUMNS' | 'WRITE' | 'OPTIMIZE' | 'VACUUM START' | 'VACUUM END' | 'CONVERT'
+  readonly operation:
+    'CREATE TABLE' | 'ADD COLUMNS' | 'WRITE' | 'OPTIMIZE' | 'VACUUM START' | 'VACUUM END' | 'ADOPT STREAM'
   readonly operationParameters?: Readonly<Record<string, unknown>>
   readonly operationMetrics?: Readonly<Record<string, number>>
   /** Only adds files, whatever the table holds. */

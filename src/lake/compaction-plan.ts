@@ -1,5 +1,6 @@
 import { parseOwnJson } from '../base/json.ts'
-import type { Add } from './actions.ts'
+import type { Add, MetaData } from './actions.ts'
+import { fieldsOf } from './table-schema.ts'
 
 export interface CompactionPolicy {
   /** Columns that rows are ordered by within a file, the first one a long; none: the order that they are found in. */
@@ -147,4 +148,25 @@ function withoutLarge(files: readonly SourceFile[]): readonly SourceFile[] {
 
 function bytesOf(files: readonly SourceFile[]): number {
   return files.reduce((sum, { size }) => sum + size, 0)
+}
+
+/**
+ * How a table is compacted: rows by those of the columns it has, days by its first partition column with dates.
+ * @param orderBy names, the most significant first
+ */
+export function compactionPolicyOf(
+  metaData: MetaData,
+  orderBy: readonly string[],
+  filesMin: number = compactionDefaults.filesMin,
+): CompactionPolicy {
+  const fields = fieldsOf(metaData)
+  const inFiles = (name: string) =>
+    fields.some((field) => field.name === name) && !metaData.partitionColumns.includes(name)
+  const isDate = (name: string) => fields.some((field) => field.name === name && field.type === 'date')
+  return {
+    ...compactionDefaults,
+    filesMin,
+    orderBy: orderBy.filter(inFiles),
+    dateColumn: metaData.partitionColumns.find(isDate),
+  }
 }

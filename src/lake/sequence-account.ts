@@ -16,7 +16,7 @@ export interface SequenceAccount extends SequenceRange {
 export function accountOf({ version, info }: TableCommit): SequenceAccount | undefined {
   const { firstStreamSeq: from, lastStreamSeq: to } = info
   if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to)) return undefined
-  const withoutRows = [info['duplicates'], info['deadLetters'], info['empty']]
+  const withoutRows = [info['duplicates'], info['deadLetters'], info['empty'], info['skipped']]
     .map((count) => (Number.isSafeInteger(count) ? BigInt(count as number) : 0n))
     .reduce((sum, count) => sum + count, 0n)
   return { version, from: BigInt(from as number), to: BigInt(to as number), withoutRows }

@@ -27,7 +27,7 @@ export async function* readHistory(store: ObjectStore, { version: newest }: LogS
   const oldest = commits[0]?.version ?? newest + 1
   for await (const { version, actions } of readCommits(store, newest, oldest, -1)) {
     if (!actions) return
-    yield commitOf(version, modifiedMs.get(version) ?? 0, actions)
+    yield commitOf(version, Math.floor(modifiedMs.get(version) ?? 0), actions)
   }
 }
 
