@@ -14,6 +14,7 @@ import { altDocs, createAltSink } from '../workers/alt-sink.ts'
 import { createExecutionSink, executions } from '../workers/execution-sink.ts'
 import { createTickSink, marketTicks } from '../workers/tick-sink.ts'
 import { LakeSinkTable, type NamedTable } from './lake-sink.ts'
+import { startSinkMaintenance } from './sink-maintenance.ts'
 import { listen, type Running, servedOf, type Shared } from './shared.ts'
 
 /** The table of each sink, and what it does with a message. */
@@ -83,6 +84,12 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
     lake: { health: lakeHealth, flushMs: limits.ms },
     connections: () => connections(),
   })
+  const maintenance = startSinkMaintenance(
+    `${lake.uri}/${definition.name}`,
+    settings,
+    log,
+    () => loop.state().phase === 'active',
+  )
   const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
   const count = addSinkMetrics(metrics.registry)
   const http = createWorkerHttp(name, servedOf(health, metrics), () => nats.isConnected(), log)
@@ -106,6 +113,7 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
         rows_buffered: pendingOutputs,
         redelivered,
         latency_ms: health.latencies.percentiles(),
+        maintenance: maintenance.stats(),
       }
     },
   })
@@ -113,6 +121,7 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
     await listen(http, name, shared)
   } catch (error) {
     health.stop()
+    await maintenance.stop()
     throw error
   }
   let isStopping = false
@@ -124,7 +133,7 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
     name,
     stop: async () => {
       isStopping = true
-      await loop.stop()
+      await Promise.all([loop.stop(), maintenance.stop()])
       health.stop()
       await http.close()
     },

@@ -46,7 +46,7 @@ interface Replacement {
   readonly rows: number
 }
 
-const memoryBytes = 100 * 2 ** 20
+const memoryBytes = 64 * 2 ** 20
 const spillBytesMax = 20 * 2 ** 30
 
 /** A commit comes once so much was rewritten, so that a conflict undoes little. */

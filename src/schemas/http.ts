@@ -205,6 +205,50 @@ export const flushAnswerSchema = {
 export type FlushAnswer = TypeOf<typeof flushAnswerSchema>
 
 /** Answer of `GET /stats` of a sink; counts are since the start. */
+const maintenanceTimes = { started_at: text, duration_ms: count, problem: textOrNull } as const
+
+/** What a sink did to its table besides, the last time; null before the first. */
+const maintenanceSchema = {
+  type: 'object',
+  properties: {
+    compaction: {
+      anyOf: [
+        {
+          type: 'object',
+          properties: {
+            ...maintenanceTimes,
+            files_removed: count,
+            files_added: count,
+            bytes_removed: count,
+            bytes_added: count,
+          },
+          required: [
+            'started_at',
+            'duration_ms',
+            'problem',
+            'files_removed',
+            'files_added',
+            'bytes_removed',
+            'bytes_added',
+          ],
+        },
+        { type: 'null' },
+      ],
+    },
+    vacuum: {
+      anyOf: [
+        {
+          type: 'object',
+          properties: { ...maintenanceTimes, files: count, bytes: count },
+          required: ['started_at', 'duration_ms', 'problem', 'files', 'bytes'],
+        },
+        { type: 'null' },
+      ],
+    },
+  },
+  required: ['compaction', 'vacuum'],
+} as const satisfies JSONSchema
+
 export const sinkStatsSchema = {
   type: 'object',
   properties: {
@@ -219,6 +263,7 @@ export const sinkStatsSchema = {
     rows_buffered: count,
     redelivered: count,
     latency_ms: { ...latencyMs, description: 'from the stream to the table, of the first row of a commit' },
+    maintenance: maintenanceSchema,
   },
   required: [
     'uptime_seconds',
@@ -232,6 +277,7 @@ export const sinkStatsSchema = {
     'rows_buffered',
     'redelivered',
     'latency_ms',
+    'maintenance',
   ],
 } as const satisfies JSONSchema
 export type SinkStats = TypeOf<typeof sinkStatsSchema>

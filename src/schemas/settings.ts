@@ -59,6 +59,8 @@ export const settingsSchema = {
       1e6,
     ),
     LAKE_FLUSH_BYTES: whole('size of messages after which a sink commits', 32 * 2 ** 20, 2 ** 20, 2 ** 28),
+    LAKE_COMPACT_MINUTES: whole('time between compactions of a table by its sink; 0: none', 10, 0, 100_000),
+    LAKE_VACUUM_HOURS: whole('time between vacuums of a table by its sink; 0: none', 24, 0, 100_000),
     TICK_FLUSH_MS: whole('how long a tick waits for others before they are committed', 2_000, 10, 3_600_000),
     TICK_FLUSH_ROWS: whole('ticks after which they are committed; 50,000 while a backlog is pending', 5_000, 1, 50_000),
     ALT_FLUSH_MS: whole('how long a document waits for others before they are committed', 10_000, 10, 3_600_000),
