@@ -198,7 +198,8 @@ class TableChecker {
   async #checkUnique(): Promise<Check> {
     this.#options.onProgress?.('looking for rows that come twice')
     const names = this.#key.map((_, at) => `k${at}`)
-    const twice = `(select ${names.join(', ')}, count(*) as n from keys group by all having count(*) > 1)`
+    // Rows of other writers may have no key.
+    const twice = `(select ${names.join(', ')}, count(*) as n from keys where k0 is not null group by all having count(*) > 1)`
     const [[count] = []] = await this.#duckDb.run(`select count(*)::double from ${twice}`)
     const [first] = (await this.#duckDb.run(`from ${twice} order by all limit 1`)) as bigint[][]
     const text = this.#key.map(({ name }, at) => `${name} ${first?.[at]}`).join(', ')
@@ -218,7 +219,7 @@ class TableChecker {
     }
     accounts.sort((a, b) => (a.from < b.from ? -1 : Number(a.from > b.from)))
     const { rows } = await this.#duckDb.query(
-      `select min(s), max(s) from (select s, s - row_number() over (order by s) as island from (select distinct k0 as s from keys))
+      `select min(s), max(s) from (select s, s - row_number() over (order by s) as island from (select distinct k0 as s from keys where k0 is not null))
        group by island order by 1`,
     )
     const present: SequenceRange[] = []

@@ -1,5 +1,6 @@
 import { parquetReadObjects } from 'hyparquet'
 import { zstdDecompressSync } from 'node:zlib'
+import type { Test } from 'tap'
 import { readFiles } from '../../src/lake/active-files.ts'
 import { readCommits } from '../../src/lake/log-files.ts'
 import { openLocalStore } from '../../src/lake/local-store.ts'
@@ -7,6 +8,7 @@ import { decodedPath } from '../../src/lake/partition-path.ts'
 import { loadSnapshot } from '../../src/lake/snapshot.ts'
 import { type ObjectStore, storeBelow } from '../../src/lake/store.ts'
 import type { AckedPublisher } from '../../src/runtime/acks.ts'
+import { runCli } from './cli.ts'
 
 export type Row = Readonly<Record<string, unknown>>
 
@@ -66,4 +68,29 @@ export function tickMessage(number: number, symbols = 5): readonly [subject: str
     `market.tick.BINANCE.${symbol}`,
     `{"event_ts":${eventUs},"venue":"BINANCE","symbol":"${symbol}","price":${(100 + number / 100).toFixed(2)},"size":${1 + (number % 7)},"side":"buy","trade_id":"${number}","source_seq":${number}}`,
   ]
+}
+
+interface CheckAnswer {
+  readonly ok: boolean
+  readonly tables: readonly { table: string; version: number; rows: number; checks: readonly { ok: boolean }[] }[]
+}
+
+/**
+ * `lake check` finds nothing wrong.
+ * @param access LAKE_URI, and what else its store needs
+ * @param rows that each table must have
+ */
+export async function checkLake(
+  t: Test,
+  access: Readonly<Record<string, string>>,
+  rows: Readonly<Record<string, number>>,
+): Promise<void> {
+  const { code, stdout, stderr } = await runCli(['lake', 'check', '--json'], access)
+  t.equal(code, 0, 'lake check ends with 0', { stderr })
+  const { tables } = JSON.parse(stdout || '{"tables":[]}') as CheckAnswer
+  const wrong = tables.flatMap(({ table, checks }) =>
+    checks.filter(({ ok }) => !ok).map((check) => ({ table, ...check })),
+  )
+  t.same(wrong, [], 'lake check finds nothing')
+  t.same(Object.fromEntries(tables.map((each) => [each.table, each.rows])), rows, 'rows of the tables')
 }
