@@ -2,8 +2,10 @@ import type { Layout } from '../src/cli/stack.ts'
 import { checkBench } from './check.ts'
 import { flatBench, type FlatOptions } from './flat.ts'
 import { httpBench } from './http.ts'
+import { lakeBench } from './lake.ts'
 import { matcherFileBench } from './matcher-file.ts'
 import { matcherBench, type MatcherBenchRow, matcherDepthBench } from './matcher.ts'
+import { parquetBench } from './parquet.ts'
 import { type LoadLevel, pipelineBench } from './pipeline.ts'
 import { publishBench } from './publish.ts'
 import type { Row } from './rows.ts'
@@ -40,6 +42,8 @@ const quick = {
   seconds: 1,
   accounts: 1_000,
   symbols: 100,
+  versions: 1_000,
+  ticks: 5_000,
 }
 const full = {
   commands: 500_000,
@@ -51,6 +55,8 @@ const full = {
   seconds: 5,
   accounts: 100_000,
   symbols: 10_000,
+  versions: 100_000,
+  ticks: 50_000,
 }
 
 /** Every scenario but the soak. */
@@ -68,6 +74,8 @@ export async function allRows(
     ...(await pipelineBench(session, { layouts, rounds, loads, orders, seconds: size.seconds })),
     ...(await httpBench(session, { layouts, rounds, requests })),
     ...(await checkBench(session, { layouts, rounds, requests: checks })),
+    ...(await parquetBench(session, { rows: size.ticks, fileRows: [size.ticks, 250], rounds })),
+    ...(await lakeBench(session, { versions: size.versions, fileActions: size.versions * 10, rounds: 1 })),
     ...(await flatRows(session, { layout, rounds, ratePerSecond: rate, ...size }, commands)),
   ]
 }

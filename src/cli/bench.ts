@@ -129,6 +129,20 @@ export function addBenchCommand(program: Command): void {
         return tickSinkBench(session, { ...options, lakes, ratePerSecond: options.rate })
       })
     })
+  scenario('parquet', 'ticks as files of Parquet, beside parquetjs-lite, parquet-wasm and DuckDB', 5)
+    .option('--rows <n>', 'ticks of a round', wholeNumber, 50_000)
+    .option('--file-rows <list>', 'ticks of a file, with commas between', numberList, [50_000, 250])
+    .action(async (options: CommonOptions & { rows: number; fileRows: readonly number[] }) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/parquet.ts')).parquetBench(session, options),
+      )
+    })
+  scenario('lake', 'how soon a table with a long log is open, and the memory of its writer', 1)
+    .option('--versions <n>', 'commits of the log', wholeNumber, 100_000)
+    .option('--file-actions <n>', 'files that they add and remove', wholeNumber, 1_000_000)
+    .action(async (options: CommonOptions & { versions: number; fileActions: number }) => {
+      await runBench(options, async (session) => (await import('../../bench/lake.ts')).lakeBench(session, options))
+    })
   bench
     .command('soak')
     .description('a whole stack at a fixed rate for long: does memory, backlog or latency grow?')

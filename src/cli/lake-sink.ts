@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts'
 import { textFromUtf8, utf8FromText } from '../base/json.ts'
 import { readFiles } from '../lake/active-files.ts'
 import { scheduleCheckpoints } from '../lake/checkpoint-schedule.ts'
-import { checkpointThread } from '../lake/checkpoint-thread.ts'
+import { checkpointProcess } from '../lake/checkpoint-process.ts'
 import { readLastFiles } from '../lake/data-file-read.ts'
 import { DeltaTable } from '../lake/delta-table.ts'
 import type { TableDefinition } from '../lake/schema.ts'
@@ -32,7 +32,7 @@ export class LakeSinkTable implements SinkTable {
     this.#lake = lake
     this.#store = storeBelow(lake, `${definition.name}/`)
     this.#definition = definition
-    this.#onCommit = scheduleCheckpoints(checkpointThread(this.#store.uri, process.env), onCheckpointError)
+    this.#onCommit = scheduleCheckpoints(checkpointProcess(this.#store.uri, process.env), onCheckpointError)
   }
 
   async read(): Promise<SinkTableState> {

@@ -123,6 +123,21 @@ void t.test('P3.17 bench tick-sink: a backlog, and how soon rows are visible', a
   t.ok((visible?.median ?? 0) > 0, 'rows became visible')
 })
 
+void t.test('P3.04 bench parquet: ours beside three other writers', async (t) => {
+  const rows = await benchRows(t, 'parquet', '--rounds', '1', '--rows', '500', '--file-rows', '250')
+  t.same(
+    rows.map(({ scenario }) => scenario),
+    ['parquet', 'parquet-parquetjs-lite', 'parquet-parquet-wasm', 'parquet-duckdb'],
+  )
+  t.ok(rows.every(({ median, figures }) => median > 0 && (figures['bytesPerRow']?.median ?? 0) > 5))
+})
+
+void t.test('P3.17 bench lake: a long log is opened, appended to and checkpointed', async (t) => {
+  const [row] = await benchRows(t, 'lake', '--versions', '200', '--file-actions', '2000')
+  t.ok((row?.median ?? 0) > 0 && (row?.figures['checkpointSeconds']?.median ?? 0) > 0)
+  t.match(row?.note, '800 files in version 200')
+})
+
 void t.test('P2.12 bench soak: every interval, and whether something grows', async (t) => {
   const [row] = await benchRows(t, 'soak', '--rate', '200', '--seconds', '3', '--interval-seconds', '1')
   t.match(row, { scenario: 'soak', layout: 'compact', load: '200/s', rounds: 3, note: /^(no growth|grows: )/ })

@@ -1,0 +1,70 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { checkpointProcess } from '../src/lake/checkpoint-process.ts'
+import { DeltaTable } from '../src/lake/delta-table.ts'
+import { checkpointKey } from '../src/lake/log-files.ts'
+import { openStore } from '../src/lake/open-store.ts'
+import { marketTicks } from '../src/workers/tick-sink.ts'
+import { ticks } from './parquet.ts'
+
+/** The process whose start and memory `bench lake` measures: opens a table, appends to it, and writes its checkpoint. */
+
+export interface AppenderFigures {
+  /** From the start of the process. */
+  readonly coldStartSeconds: number
+  readonly openSeconds: number
+  readonly appendMs: number
+  readonly rssMb: number
+  readonly checkpointSeconds: number
+  readonly rssCheckpointMb: number
+}
+
+const [folder = '', appId = ''] = process.argv.slice(2)
+const appends = 20
+
+/** Largest so far; 0 where nobody says. */
+function peakRssMb(pid: number | 'self' = 'self'): number {
+  try {
+    return Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024
+  } catch {
+    return 0
+  }
+}
+
+function childrenRssMb(): number {
+  try {
+    const pids = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ')
+    return pids.reduce((sum, pid) => sum + peakRssMb(Number(pid)), 0)
+  } catch {
+    return 0
+  }
+}
+
+const startedMs = performance.now()
+const table = await DeltaTable.open(await openStore(folder, process.env), marketTicks)
+const coldStartSeconds = performance.now() / 1_000
+const openSeconds = (performance.now() - startedMs) / 1_000
+const appendsMs = performance.now()
+for (let batch = 0; batch < appends; batch += 1) {
+  const expected = table.transactionVersion(appId) ?? 0
+  const partition = { ...ticks(250), partitionValues: { symbol: 'SYM0', dt: '2026-11-23' } }
+  await table.append([partition], { appId, version: expected + 250, expected })
+}
+const appendMs = (performance.now() - appendsMs) / appends
+const rssMb = peakRssMb()
+const checkpointMs = performance.now()
+let rssCheckpointMb = 0
+const watch = setInterval(() => (rssCheckpointMb = Math.max(rssCheckpointMb, childrenRssMb())), 20)
+await checkpointProcess(table.store.uri, process.env)(table.snapshot)
+clearInterval(watch)
+if (!existsSync(join(folder, checkpointKey(table.version)))) throw new Error('there is no checkpoint')
+const checkpointSeconds = (performance.now() - checkpointMs) / 1_000
+const figures: AppenderFigures = {
+  coldStartSeconds,
+  openSeconds,
+  appendMs,
+  rssMb,
+  checkpointSeconds,
+  rssCheckpointMb: peakRssMb(),
+}
+process.send?.(figures)
