@@ -62,12 +62,11 @@ async function encode(
   const seen = new Set<string>()
   for await (const action of committedFiles(store, snapshot, seen)) keep(writer, action, expiredMs)
   if (!checkpoint) return writer.finish(() => Promise.resolve(new Uint8Array()))
-  const isSeen = (path: string) => seen.has(decodedPath(path))
   const [key = ''] = checkpoint.keys
   try {
     const source = checkpoint.keys.length === 1 ? await openCheckpoint(store, key) : undefined
     if (source && hasOwnLayout(source.metadata)) {
-      await takeOver(source, writer, isSeen, expiredMs)
+      await takeOver(source, writer, seen, expiredMs)
       return await writer.finish(async (range) => (await store.get(key, range)) ?? new Uint8Array())
     }
   } catch (error) {
@@ -75,7 +74,7 @@ async function encode(
     throw new PipelineError('LAKE_LOG_UNREADABLE', `${key} of ${store.uri}: ${messageOf(error)}`, { cause: error })
   }
   for await (const action of readCheckpoint(store, checkpoint.keys, ['add', 'remove']))
-    if (('add' in action || 'remove' in action) && !isSeen(pathOf(action))) keep(writer, action, expiredMs)
+    if (('add' in action || 'remove' in action) && !seen.has(pathOf(action))) keep(writer, action, expiredMs)
   return writer.finish(() => Promise.resolve(new Uint8Array()))
 }
 
@@ -90,7 +89,7 @@ function keep(writer: CheckpointFileWriter, action: Action, expiredMs: number): 
 async function takeOver(
   source: CheckpointFile,
   writer: CheckpointFileWriter,
-  isSeen: (path: string) => boolean,
+  seen: ReadonlySet<string>,
   expiredMs: number,
 ): Promise<void> {
   const keys = await scanOf(
@@ -111,7 +110,7 @@ async function takeOver(
     if (!kind) continue
     const holds = (await readRows(keys, kind, range)).map((body) => {
       const { path, deletionTimestamp } = body as { path: string; deletionTimestamp?: bigint | null }
-      return !isSeen(path) && (kind === 'add' || (deletionTimestamp ?? 0n) >= expiredMs)
+      return !seen.has(decodedPath(path)) && (kind === 'add' || (deletionTimestamp ?? 0n) >= expiredMs)
     })
     const kept = holds.filter(Boolean).length
     if (kept === holds.length && kept > groupRowsMax / 2) writer.take(group, kind)

@@ -59,7 +59,7 @@ const removed = (path: string, deletionTimestamp: number): Action => ({
   remove: { path, dataChange: true, deletionTimestamp, partitionValues: { symbol: null }, size: 7 },
 })
 
-const name = fc.integer({ min: 0, max: 12 }).map(String)
+const name = fc.constantFrom('a', 'b', 'c', 'd', 'symbol=EUR%252FUSD/e', 'symbol=EUR%2FUSD/e', 'f%20g', 'f g')
 const commit = fc.array(
   fc.oneof(
     { weight: 3, arbitrary: name.map((path) => addOf(path)) },
