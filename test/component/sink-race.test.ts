@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { AckedPublisher } from '../../src/runtime/acks.ts'
-import { checkLake, publishAll, readTable, tickMessage } from '../support/lake.ts'
+import { checkLake, readTable } from '../support/lake.ts'
 import { readTables } from '../support/lake-readers.ts'
 import { startWorkerChild } from '../support/processes.ts'
 import { pythonPath } from '../support/python.ts'
-import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, tempDir } from '../support/stack.ts'
+import { startTickFeed } from '../support/tick-feed.ts'
 
 // Where the readers are not there yet, they are installed.
 t.setTimeout(390_000)
@@ -27,19 +27,9 @@ void t.test('P3.16 a delta-rs writer races a sink for 100 commits each: every ro
   const table = join(lake, 'market_ticks')
   mkdirSync(lake)
   await startWorkerChild(t, server.url, ['tick-sink'], { env: { TICK_FLUSH_MS: '10', LAKE_URI: lake } })
-  const publisher = new AckedPublisher(nats.connection, 1_000)
-  t.teardown(() => publisher.close())
-  let count = 0
-  const publish = async (more: number) => {
-    const from = count
-    count += more
-    await publishAll(
-      publisher,
-      Array.from({ length: more }, (_, index) => tickMessage(from + index, 2)),
-    )
-  }
-  await publish(10)
-  await until('the table', async () => (await readTable(lake, 'market_ticks')).rows.length === 10)
+  const feed = startTickFeed(t, nats, lake, 2)
+  await feed.publish(10)
+  await feed.allThere()
 
   const other = spawn('python3', [script, table, String(commitsEach), String(rowsEach)], {
     env: { ...process.env, PYTHONPATH: packages, PYTHONDONTWRITEBYTECODE: '1' },
@@ -48,11 +38,11 @@ void t.test('P3.16 a delta-rs writer races a sink for 100 commits each: every ro
   t.teardown(() => other.kill('SIGKILL'))
   const said = Promise.all([text(other.stdout), text(other.stderr), once(other, 'exit')])
   const versions = () => readdirSync(join(table, '_delta_log')).filter((name) => /^\d{20}\.json$/.test(name)).length
-  while (other.exitCode === null || versions() < 2 * commitsEach) await publish(7)
+  while (other.exitCode === null || versions() < 2 * commitsEach) await feed.publish(7)
   const [stdout, stderr] = await said
   t.equal(stdout.trim().split('\n').length, commitsEach, stderr)
 
-  await until('all ticks', async () => (await readTable(lake, 'market_ticks')).txns[0] === count, 20_000)
+  await feed.allThere()
   const { version, commits } = await readTable(lake, 'market_ticks')
   t.equal(versions(), version + 1, 'versions without a gap')
   const ours = commits.map(({ txnId }) => txnId !== undefined)
@@ -65,7 +55,7 @@ void t.test('P3.16 a delta-rs writer races a sink for 100 commits each: every ro
     'select venue, count(*) n, count(distinct stream_seq) s, max(stream_seq) m, count(distinct source_seq) d, max(source_seq) x from t group by venue order by venue'
   const [reading] = await readTables([{ uri: table, sql }])
   const rows = [
-    { venue: 'BINANCE', n: count, s: count, m: count, d: count, x: count - 1 },
+    { venue: 'BINANCE', n: feed.count, s: feed.count, m: feed.count, d: feed.count, x: feed.count - 1 },
     {
       venue: 'DELTA-RS',
       n: commitsEach * rowsEach,
@@ -80,5 +70,5 @@ void t.test('P3.16 a delta-rs writer races a sink for 100 commits each: every ro
     ),
   )
   for (const { engine, rows: found } of reading?.engines ?? []) t.same(found, rows, engine)
-  await checkLake(t, { LAKE_URI: lake }, { market_ticks: count + commitsEach * rowsEach })
+  await checkLake(t, { LAKE_URI: lake }, { market_ticks: feed.count + commitsEach * rowsEach })
 })
