@@ -55,5 +55,5 @@ void t.test('P3.16 disk full: nothing is left behind, the batch is kept, pulling
   await feed.allThere()
   t.equal(sink.restarts(), 0, 'by the same process')
   await until('no temporary file to be left', () => !files().some((name) => name.startsWith('.tmp')))
-  await feed.check({ LAKE_URI: lake })
+  await feed.check(t, { LAKE_URI: lake })
 })

@@ -84,7 +84,7 @@ void t.test(
     await start()
     await feed.publish(50)
     await feed.allThere()
-    await feed.check({ LAKE_URI: lake })
+    await feed.check(t, { LAKE_URI: lake })
   },
 )
 
@@ -116,5 +116,5 @@ void t.test('P3.16 a checkpoint that lies is passed over', async (t) => {
     t.equal(sink.restarts(), 0, name)
     await sink.stop(5_000)
   }
-  await feed.check({ LAKE_URI: lake })
+  await feed.check(t, { LAKE_URI: lake })
 })

@@ -15,7 +15,7 @@ export interface TickFeed {
   /** Waits until the table has recorded all. */
   allThere(timeoutMs?: number): Promise<void>
   /** Every tick is one row, and `lake check` says that all is well. @param access as of `checkLake` */
-  check(access: Readonly<Record<string, string>>): Promise<void>
+  check(t: Test, access: Readonly<Record<string, string>>): Promise<void>
 }
 
 export function startTickFeed(t: Test, nats: Nats, lake: string | ObjectStore, symbols = 5): TickFeed {
@@ -52,7 +52,7 @@ export function startTickFeed(t: Test, nats: Nats, lake: string | ObjectStore, s
     allThere: async (timeoutMs = 20_000) => {
       await until('all ticks', async () => (await readTable(lake, 'market_ticks')).txns[0] === count, timeoutMs)
     },
-    check: async (access) => {
+    check: async (t, access) => {
       const { rows } = await readTable(lake, 'market_ticks')
       const ids = rows.map((row) => [row['stream_seq'], row['trade_id']])
       const wrong = ids.filter(([seq, id], at) => seq !== BigInt(at + 1) || id !== String(at))
