@@ -4,6 +4,7 @@ import { checkpointProcess } from '../src/lake/checkpoint-process.ts'
 import { DeltaTable } from '../src/lake/delta-table.ts'
 import { checkpointKey } from '../src/lake/log-files.ts'
 import { openStore } from '../src/lake/open-store.ts'
+import { storeBelow } from '../src/lake/store.ts'
 import { marketTicks } from '../src/workers/tick-sink.ts'
 import { ticks } from './parquet.ts'
 
@@ -19,7 +20,7 @@ export interface AppenderFigures {
   readonly rssCheckpointMb: number
 }
 
-const [folder = '', appId = ''] = process.argv.slice(2)
+const [lakeFolder = '', name = '', appId = ''] = process.argv.slice(2)
 const appends = 20
 
 /** Largest so far; 0 where nobody says. */
@@ -34,14 +35,17 @@ function peakRssMb(pid: number | 'self' = 'self'): number {
 function childrenRssMb(): number {
   try {
     const pids = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ')
-    return pids.reduce((sum, pid) => sum + peakRssMb(Number(pid)), 0)
+    // Before it becomes another program, a child shows the memory of its parent.
+    const children = pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('checkpoint-child'))
+    return children.reduce((sum, pid) => sum + peakRssMb(Number(pid)), 0)
   } catch {
     return 0
   }
 }
 
 const startedMs = performance.now()
-const table = await DeltaTable.open(await openStore(folder, process.env), marketTicks)
+const lake = await openStore(lakeFolder, process.env)
+const table = await DeltaTable.open(storeBelow(lake, `${name}/`), marketTicks)
 const coldStartSeconds = performance.now() / 1_000
 const openSeconds = (performance.now() - startedMs) / 1_000
 const appendsMs = performance.now()
@@ -55,9 +59,9 @@ const rssMb = peakRssMb()
 const checkpointMs = performance.now()
 let rssCheckpointMb = 0
 const watch = setInterval(() => (rssCheckpointMb = Math.max(rssCheckpointMb, childrenRssMb())), 20)
-await checkpointProcess(table.store.uri, process.env)(table.snapshot)
+await checkpointProcess(lake.uri, name, process.env)(table.snapshot)
 clearInterval(watch)
-if (!existsSync(join(folder, checkpointKey(table.version)))) throw new Error('there is no checkpoint')
+if (!existsSync(join(lakeFolder, name, checkpointKey(table.version)))) throw new Error('there is no checkpoint')
 const checkpointSeconds = (performance.now() - checkpointMs) / 1_000
 const figures: AppenderFigures = {
   coldStartSeconds,
@@ -65,6 +69,6 @@ const figures: AppenderFigures = {
   appendMs,
   rssMb,
   checkpointSeconds,
-  rssCheckpointMb: peakRssMb(),
+  rssCheckpointMb,
 }
 process.send?.(figures)

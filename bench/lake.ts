@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { assert } from '../src/base/assert.ts'
 import { v8Flags } from '../src/cli/stack.ts'
 import { lastCheckpointKey, logFileOf, logPrefix } from '../src/lake/log-files.ts'
+import { marketTicks } from '../src/workers/tick-sink.ts'
 import type { AppenderFigures } from './lake-appender.ts'
 import { logAppId, writeLog } from './lake-log.ts'
 import { type Round, type Row, rowOf } from './rows.ts'
@@ -21,25 +22,30 @@ export async function lakeBench(
   session: Session,
   options: { readonly versions: number; readonly fileActions: number; readonly rounds: number },
 ): Promise<Row[]> {
-  const folder = session.folder()
+  const lakeFolder = session.folder()
+  const folder = join(lakeFolder, marketTicks.name)
   session.onProgress('writing the log')
   const { version, files } = await writeLog(folder, options)
   const hint = readFileSync(join(folder, lastCheckpointKey))
   const rounds: Round[] = []
   for (let round = 1; round <= options.rounds; round += 1) {
     session.onProgress(`lake, round ${round} of ${options.rounds}`)
-    rounds.push(await appenderRound(session, folder))
+    rounds.push(await appenderRound(session, lakeFolder))
     restored(folder, hint)
   }
   const load = `${options.versions} versions, ${options.fileActions} adds and removes`
   return [rowOf({ scenario: 'lake', load, note: `${files} files in version ${version}` }, unit, rounds)]
 }
 
-async function appenderRound(session: Session, folder: string): Promise<Round> {
-  const child = fork(fileURLToPath(new URL('lake-appender.ts', import.meta.url)), [folder, logAppId], {
-    execArgv: [...v8Flags(['tick-sink'])],
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
+async function appenderRound(session: Session, lakeFolder: string): Promise<Round> {
+  const child = fork(
+    fileURLToPath(new URL('lake-appender.ts', import.meta.url)),
+    [lakeFolder, marketTicks.name, logAppId],
+    {
+      execArgv: [...v8Flags(['tick-sink'])],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    },
+  )
   session.own(() => void child.kill('SIGKILL'))
   const [answer] = (await Promise.race([once(child, 'message'), once(child, 'exit')])) as [AppenderFigures | number]
   assert(typeof answer === 'object', 'the appender has told its figures')

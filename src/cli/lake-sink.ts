@@ -32,7 +32,7 @@ export class LakeSinkTable implements SinkTable {
     this.#lake = lake
     this.#store = storeBelow(lake, `${definition.name}/`)
     this.#definition = definition
-    this.#onCommit = scheduleCheckpoints(checkpointProcess(this.#store.uri, process.env), onCheckpointError)
+    this.#onCommit = scheduleCheckpoints(checkpointProcess(lake.uri, definition.name, process.env), onCheckpointError)
   }
 
   async read(): Promise<SinkTableState> {

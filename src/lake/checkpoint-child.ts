@@ -7,6 +7,7 @@ import { writeCheckpoint } from './checkpoint-write.ts'
 import { cleanUpLog } from './log-cleanup.ts'
 import { openStore } from './open-store.ts'
 import { loadSnapshot } from './snapshot.ts'
+import { storeBelow } from './store.ts'
 
 /**
  * The process that checkpoint-process.ts starts: writes one checkpoint, cleans up the log, answers, ends. It ends with its
@@ -33,14 +34,15 @@ async function carryOut(task: CheckpointTask): Promise<CheckpointAnswer> {
   }
 }
 
-async function run({ uri, version, cleansLog }: CheckpointTask): Promise<void> {
-  const store = await openStore(uri, process.env)
+async function run({ uri, folder, version, cleansLog }: CheckpointTask): Promise<void> {
+  const lake = await openStore(uri, process.env)
+  const store = storeBelow(lake, `${folder}/`)
   try {
     const snapshot = await loadSnapshot(store, { version })
     assert(snapshot, 'a table that is checkpointed is there')
     await writeCheckpoint(store, snapshot, systemClock.nowMs())
     if (cleansLog) await cleanUpLog(store, snapshot.properties, systemClock.nowMs())
   } finally {
-    store.close()
+    lake.close()
   }
 }

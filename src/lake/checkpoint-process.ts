@@ -6,7 +6,10 @@ import { type ErrorCode, PipelineError } from '../base/errors.ts'
 import type { Snapshot } from './snapshot.ts'
 
 export interface CheckpointTask {
+  /** Of the lake. */
   readonly uri: string
+  /** The table's folder in it. */
+  readonly folder: string
   readonly version: number
   readonly cleansLog: boolean
 }
@@ -29,19 +32,21 @@ const v8Flags = ['--max-semi-space-size=2', '--heap-growing-percent=20']
  * Writes checkpoints of a table in a process of their own, and now and then cleans up the log behind them: what
  * scheduleCheckpoints needs. Nobody waits for it to end: a process that ends takes it along.
  *
- * @param uri of the table's store, as openStore takes it
+ * @param uri of the lake, as openStore takes it
+ * @param folder of the table in it
  * @param env its credentials
  * @returns throws PipelineError like writeCheckpoint, BugError for anything else
  */
 export function checkpointProcess(
   uri: string,
+  folder: string,
   env: Readonly<Record<string, string | undefined>>,
 ): (snapshot: Pick<Snapshot, 'version'>) => Promise<void> {
   let cleanedMs = -Infinity
   return async ({ version }) => {
     const nowMs = performance.now()
     const cleansLog = nowMs - cleanedMs >= cleanUpPauseMs
-    const answer = await answerOf({ uri, version, cleansLog }, env)
+    const answer = await answerOf({ uri, folder, version, cleansLog }, env)
     if (!answer.ok && answer.code !== undefined)
       throw new PipelineError(answer.code, answer.message, { retriable: answer.retriable })
     assert(answer.ok, answer.ok ? '' : answer.message)

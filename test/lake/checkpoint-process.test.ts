@@ -6,14 +6,16 @@ import { DeltaTable } from '../../src/lake/delta-table.ts'
 import { openLocalStore } from '../../src/lake/local-store.ts'
 import { checkpointKey, lastCheckpointKey } from '../../src/lake/log-files.ts'
 import { scheduleCheckpoints } from '../../src/lake/checkpoint-schedule.ts'
+import { storeBelow } from '../../src/lake/store.ts'
 import { loadSnapshot } from '../../src/lake/snapshot.ts'
 import { definition, rowsOf } from './log-tools.ts'
 
 void t.test('P3.11 a table gets its checkpoint beside the appends, in another process', async (t) => {
-  const store = openLocalStore(t.testdir())
+  const lake = openLocalStore(t.testdir())
+  const store = storeBelow(lake, 'a/')
   const errors: unknown[] = []
   const due = { ...definition, configuration: { ...definition.configuration, 'delta.checkpointInterval': '5' } }
-  const onCommit = scheduleCheckpoints(checkpointProcess(store.uri, process.env), (error) => errors.push(error))
+  const onCommit = scheduleCheckpoints(checkpointProcess(lake.uri, 'a', process.env), (error) => errors.push(error))
   const table = await DeltaTable.open(store, due, { onCommit })
   let version = 0
   while (!(await store.get(lastCheckpointKey))) {
@@ -32,13 +34,13 @@ void t.test('P3.11 what goes wrong in that process is an error here', async (t) 
   // The checkpoint does not keep a process alive.
   const alive = setInterval(() => undefined, 1_000)
   t.teardown(() => clearInterval(alive))
-  const folder = t.testdir({ _delta_log: {} })
-  writeFileSync(join(folder, '_delta_log', '00000000000000000000.json'), '{"add"')
-  const write = checkpointProcess(folder, process.env)
+  const folder = t.testdir({ a: { _delta_log: {} } })
+  writeFileSync(join(folder, 'a', '_delta_log', '00000000000000000000.json'), '{"add"')
+  const write = checkpointProcess(folder, 'a', process.env)
   await t.rejects(write({ version: 0 }), {
     name: 'PipelineError',
     code: 'LAKE_LOG_UNREADABLE',
     message: /version 0.*line 1/,
   })
-  await t.rejects(checkpointProcess('gs://nowhere', process.env)({ version: 0 }), { code: 'CONFIG_INVALID' })
+  await t.rejects(checkpointProcess('gs://nowhere', 'a', process.env)({ version: 0 }), { code: 'CONFIG_INVALID' })
 })
