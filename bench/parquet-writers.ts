@@ -39,11 +39,9 @@ function lite(columns: readonly Column[]): ParquetWriter['write'] {
     ['double', 'DOUBLE'],
     ['string', 'UTF8'],
   ])
-  const fields = columns.map(({ name, type }) => [
-    name,
-    { type: types.get(type) ?? '', compression: 'SNAPPY', optional: true },
-  ])
-  const schema = new parquetjs.ParquetSchema(Object.fromEntries(fields))
+  const fieldOf = (type: ColumnType) => ({ type: types.get(type) ?? '', compression: 'SNAPPY', optional: true })
+  const fields = Object.fromEntries(columns.map(({ name, type }) => [name, fieldOf(type)] as const))
+  const schema = new parquetjs.ParquetSchema(fields)
   return async (path, { columns: lists, rows }) => {
     const writer = await parquetjs.ParquetWriter.openFile(schema, path, { rowGroupSize: rows })
     for (let row = 0; row < rows; row += 1)
