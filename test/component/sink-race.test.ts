@@ -26,7 +26,7 @@ void t.test('P3.16 a delta-rs writer races a sink for 100 commits each: every ro
   const lake = join(tempDir(t), 'lake')
   const table = join(lake, 'market_ticks')
   mkdirSync(lake)
-  await startWorkerChild(t, server.url, ['tick-sink'], { env: { TICK_FLUSH_MS: '10', LAKE_URI: lake } })
+  await startWorkerChild(t, server.url, ['tick-sink'], { env: { TICK_FLUSH_MS: '50', LAKE_URI: lake } })
   const feed = startTickFeed(t, nats, lake, 2)
   await feed.publish(10)
   await feed.allThere()
