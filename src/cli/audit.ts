@@ -14,6 +14,7 @@ export interface Audit {
   readonly doubled: number
   readonly outOfOrder: number
   readonly trades: number
+  readonly reports: number
   readonly rejects: Readonly<Record<string, number>>
   readonly conservation: { readonly ok: boolean; readonly problems: readonly string[] }
   readonly positions: readonly AuditedPosition[]
@@ -79,6 +80,7 @@ export async function audit(nats: Nats): Promise<Audit> {
   const rejects: Record<string, number> = {}
   const ledger = new Ledger()
   let trades = 0
+  let reports = 0
   let outOfOrder = 0
   let lastCmdSeq = 0
   let lastSrcSeq = 0
@@ -100,6 +102,7 @@ export async function audit(nats: Nats): Promise<Audit> {
       if (srcSeq <= lastSrcSeq) outOfOrder += 1
       lastSrcSeq = srcSeq
     }
+    reports += message.reports.length
     for (const report of message.reports) {
       if (report.ordRejReason !== undefined) rejects[report.ordRejReason] = (rejects[report.ordRejReason] ?? 0) + 1
       if (report.execType === 'Trade') {
@@ -136,6 +139,7 @@ export async function audit(nats: Nats): Promise<Audit> {
     doubled: doubled.length,
     outOfOrder,
     trades,
+    reports,
     rejects,
     conservation: { ok: problems.length === 0, problems: problems.slice(0, 20) },
     positions,

@@ -6,12 +6,17 @@ import { exitCodes } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { connectNats } from '../runtime/nats.ts'
 import { audit, type Audit } from './audit.ts'
+import { FeedPlayer } from './market-feed.ts'
+import { auditTables, type TableAudit } from './table-audit.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
 import { Load, type LoadProgress, type LoadResult } from './load.ts'
 import { wholeNumber } from './options.ts'
 import { orderFlow } from './order-flow.ts'
 import { showProgress } from './progress.ts'
 import { type Layout, layouts, restartedText, type Stack, startStack } from './stack.ts'
+
+/** Ticks and documents for each order. */
+const feedShare = 0.25
 
 interface DemoOptions {
   readonly seed: number
@@ -26,7 +31,7 @@ interface DemoOptions {
 export function addDemoCommand(program: Command): void {
   program
     .command('demo')
-    .description('start real servers and workers, send a realistic stream of orders, and check that it all adds up')
+    .description('start real servers and workers, play orders, ticks and documents, and check that it all adds up')
     .option('--seed <n>', 'the same seed gives the same orders', wholeNumber, 1)
     .option('--orders <n>', 'how many commands', wholeNumber, 20_000)
     .option('--rate <n|max>', 'commands a second', (text) => (text === 'max' ? text : wholeNumber(text)), 2_000)
@@ -43,7 +48,8 @@ export function addDemoCommand(program: Command): void {
 
 async function demo(options: DemoOptions): Promise<void> {
   const say = (message: string) => process.stderr.write(`${message}\n`)
-  const settings = settingsFrom(process.env)
+  // Its tables belong to its streams, which are its own.
+  const settings = settingsFrom({ ...process.env, LAKE_URI: '' })
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'trade2026-demo-'))
   let starting: Promise<Stack> | undefined
   let bar: { stop(): void } | undefined
@@ -73,16 +79,24 @@ async function demo(options: DemoOptions): Promise<void> {
     const progress = showProgress(options.orders)
     bar = progress
     const run = `d${options.seed}-${commandsBefore}`
-    const result = await load.run(orderFlow(options.seed, run), options.orders, options.rate, (at) =>
-      progress.update(at.answered, detailsOf(at, load)),
-    )
+    const feed = new FeedPlayer(nats, options.seed, run)
+    const result = await load.run(orderFlow(options.seed, run), options.orders, options.rate, (at) => {
+      feed.upTo(Math.floor(at.sent * feedShare))
+      progress.update(at.answered, detailsOf(at, load))
+    })
+    const feedRefused = await feed.end()
     progress.stop()
     say('checking that everything adds up')
     const audited = await audit(nats)
+    const tables = await auditTables(nats, stack.lakeUri, stack.sinkUrls, audited.reports)
     await load.close()
     await nats.close()
-    const ok = audited.ok && result.sent === options.orders && result.refused === 0
-    report(options.json, ok, result, audited)
+    const ok =
+      audited.ok &&
+      result.sent === options.orders &&
+      result.refused + feedRefused === 0 &&
+      tables.every(({ problems }) => problems.length === 0)
+    report(options.json, ok, result, audited, tables)
     if (options.keep) {
       say(`still running; gateway at ${stack.urls.gateway}, NATS at ${stack.urls.nats}. Ctrl-C ends it.`)
       return
@@ -101,7 +115,7 @@ function detailsOf({ sent, answered, elapsedMs }: LoadProgress, load: Load): str
   return `${rate} orders/s | ${sent - answered} in flight | report P50 ${p50} ms, P99 ${p99} ms`
 }
 
-function report(asJson: boolean, ok: boolean, result: LoadResult, audited: Audit): void {
+function report(asJson: boolean, ok: boolean, result: LoadResult, audited: Audit, tables: readonly TableAudit[]): void {
   const { commands, answers, unanswered, doubled, rejects, trades, positions, conservation, deadLetters } = audited
   const { latencyMs, ordersPerSecond } = result
   if (asJson) {
@@ -118,6 +132,7 @@ function report(asJson: boolean, ok: boolean, result: LoadResult, audited: Audit
       positions: positions.map((position) => ({ ...position, quantity: Number(position.quantity) })),
       conservation,
       deadLetters,
+      tables,
     }
     process.stdout.write(`${JSON.stringify(document)}\n`)
     return
@@ -144,6 +159,10 @@ function report(asJson: boolean, ok: boolean, result: LoadResult, audited: Audit
     conservation.ok
       ? 'conservation        quantity, cash and fees add up to zero; POSITIONS agrees with every fill'
       : `conservation        BROKEN: ${conservation.problems.join('; ')}`,
+    ...tables.map(
+      ({ name, version, rows, messages, duplicates, deadLetters: letters, problems }) =>
+        `table               ${name.padEnd(12)} version ${version}, ${rows} rows of ${messages} messages, ${duplicates} repeats, ${letters} dead letters${problems.length === 0 ? '' : ` WRONG: ${problems.join('; ')}`}`,
+    ),
     ok ? 'ok' : 'NOT OK',
     '',
   ]

@@ -14,7 +14,7 @@ import { startNats } from '../local/start-nats.ts'
 import type { LocalServer, StartOptions } from '../local/start-server.ts'
 import { startValkey } from '../local/start-valkey.ts'
 import { supervise, type Supervised } from '../local/supervisor.ts'
-import { isSinkName } from '../runtime/flush-limits.ts'
+import { isSinkName, type SinkName } from '../runtime/flush-limits.ts'
 import { connectNats } from '../runtime/nats.ts'
 import { ensureStreams } from '../runtime/streams.ts'
 import type { Settings } from '../schemas/settings.ts'
@@ -82,6 +82,9 @@ export interface Stack {
     /** Where there is one of ours; the access key stands in `minio.env` of the data folder. */
     readonly minio?: string
   }
+  /** Where the sinks write. */
+  readonly lakeUri: string
+  readonly sinkUrls: Readonly<Record<SinkName, string>>
   /** Stops everything within five seconds. */
   stop(): Promise<void>
 }
@@ -207,6 +210,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         redis: redisUrl === '' ? null : redisUrl,
         ...(minio ? { minio: minio.url } : {}),
       },
+      lakeUri: minio?.access.LAKE_URI ?? lakeUriOf(settings, dataDir),
+      sinkUrls: { 'tick-sink': url('tick-sink'), 'alt-sink': url('alt-sink'), 'execution-sink': url('execution-sink') },
       stop,
     }
   } catch (error) {
@@ -321,7 +326,7 @@ async function startWorkers(
       ...process.env,
       NATS_URL: common.natsUrl,
       REDIS_URL: common.redisUrl,
-      LAKE_URI: options.settings.LAKE_URI === '' ? join(common.dataDir, 'lake') : options.settings.LAKE_URI,
+      LAKE_URI: lakeUriOf(options.settings, common.dataDir),
       // Nobody else needs its secret. A token of the user's would not go with our key.
       ...(common.lake && workers.some(isSinkName) ? { ...common.lake, AWS_SESSION_TOKEN: '' } : {}),
     },
@@ -354,6 +359,10 @@ async function startWorkers(
     clearTimeout(timer)
   }
   return { ...place, ownUrl, child, logFile, failed: failed.promise }
+}
+
+function lakeUriOf({ LAKE_URI: uri }: Settings, dataDir: string): string {
+  return uri === '' ? join(dataDir, 'lake') : uri
 }
 
 /** Where a door that listens on `host` is reached from this machine. */

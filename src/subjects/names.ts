@@ -56,6 +56,10 @@ export function tickSubject(venue: string, symbol: string): string {
   return `market.tick.${venue}.${symbol}`
 }
 
+export function documentSubject(category: string): string {
+  return `alt.norm.${category}`
+}
+
 export function deadLetterSubject(worker: WorkerName, stream: StreamName, sequence: number): string {
   return `dlq.${worker}.${stream}.${sequence}`
 }
