@@ -58,7 +58,7 @@ export class AckedPublisher {
     const reply = this.#prefix + String(token)
     this.#headers.lines = headerLines
     this.#connection.publish(subject, bytesOf(data), headerLines === '' ? { reply } : { reply, headers: this.#headers })
-    this.#waiting.set(token, { deadlineMs: Date.now() + this.#timeoutMs, settle })
+    this.#waiting.set(token, { deadlineMs: performance.now() + this.#timeoutMs, settle })
   }
 
   /** Publishes without asking for an answer; throws as `publish`. */
@@ -86,7 +86,7 @@ export class AckedPublisher {
   }
 
   #expire(): void {
-    const nowMs = Date.now()
+    const nowMs = performance.now()
     // Tokens are in order of deadline.
     for (const [token, { deadlineMs, settle }] of this.#waiting) {
       if (deadlineMs > nowMs) return

@@ -69,6 +69,11 @@ class Latencies {
   }
 }
 
+/** @param ms by `performance.now()`, which no step of the wall clock moves: ages and pauses are told by it */
+function wallUs(ms: number): number {
+  return Math.round(Date.now() - (performance.now() - ms)) * 1_000
+}
+
 /**
  * Health of one worker. Every two seconds it writes a probe to KV HEALTH, so that healthy means: a write succeeded just
  * now. A status holds until the evidence has changed for good, so that it does not flap.
@@ -76,7 +81,7 @@ class Latencies {
 export class HealthMonitor {
   readonly latencies = new Latencies()
   readonly #options: HealthOptions
-  readonly #startedMs = Date.now()
+  readonly #startedMs = performance.now()
   readonly #loopDelay = monitorEventLoopDelay({ resolution: loopDelayResolutionMs })
   readonly #timer: NodeJS.Timeout
   readonly #inputLag = new LagTracker()
@@ -88,12 +93,12 @@ export class HealthMonitor {
   #different = 0
   #bucket: KV | undefined
   #wasConnected = false
-  #probedMs = 0
-  #lastSuccessMs = 0
+  #probedMs = -Infinity
+  #lastSuccessMs = -Infinity
   #consumer = { ackPending: 0, redelivered: 0 }
   #phase: { name: Evidence['phase']; sinceMs: number } | undefined
   #blockedSinceMs: number | undefined
-  #loopDelaySinceMs = Date.now()
+  #loopDelaySinceMs = performance.now()
 
   constructor(options: HealthOptions) {
     this.#options = options
@@ -132,7 +137,7 @@ export class HealthMonitor {
     const { status, reasons } = this.#current
     const lastWriteMs = Math.max(
       lake?.health.lastSuccessMs ?? this.#lastSuccessMs,
-      this.#options.loop?.().lastStoredMs ?? 0,
+      this.#options.loop?.().lastStoredMs ?? -Infinity,
     )
     return {
       status,
@@ -146,7 +151,7 @@ export class HealthMonitor {
         memory_mb: Math.round(process.memoryUsage.rss() / 2 ** 20),
         active_connections: connections?.() ?? 0,
         lag: this.lag(),
-        last_success: lastWriteMs === 0 ? null : rfc3339FromUs(lastWriteMs * 1_000),
+        last_success: lastWriteMs === -Infinity ? null : rfc3339FromUs(wallUs(lastWriteMs)),
         // The histogram holds whole intervals of the timer.
         event_loop_delay_ms: Number(Math.max(0, this.#loopDelay.mean / 1e6 - loopDelayResolutionMs || 0).toFixed(2)),
         storage: storageOf(monitor),
@@ -162,7 +167,7 @@ export class HealthMonitor {
 
   #tick(): void {
     const { nats, redis, lake, spec, loop } = this.#options
-    const nowMs = Date.now()
+    const nowMs = performance.now()
     const isConnected = nats.isConnected()
     const phase = loop?.().phase ?? 'open'
     const isNews = (isConnected && !this.#wasConnected) || phase !== this.#phase?.name
@@ -188,12 +193,15 @@ export class HealthMonitor {
     if (!spec.input || !state || state.phase === 'waiting') return undefined
     // What is folded again in recovery is old, and answered long since.
     const oldestUs = state.phase === 'active' ? state.oldestPendingUs : undefined
-    return this.#inputLag.read(monitor.get(spec.input), state.settledSequence, oldestUs, Date.now())
+    const oldestMs = oldestUs === undefined ? undefined : Date.now() - oldestUs / 1_000
+    return this.#inputLag.read(monitor.get(spec.input), state.settledSequence, oldestMs, performance.now())
   }
 
   #lagOfFollowed(): Lag | undefined {
     const { follows, monitor } = this.#options
-    return follows && this.#followsLag.read(monitor.get(follows.stream), follows.sequence(), undefined, Date.now())
+    return (
+      follows && this.#followsLag.read(monitor.get(follows.stream), follows.sequence(), undefined, performance.now())
+    )
   }
 
   #judge(nowMs: number): void {
@@ -205,7 +213,7 @@ export class HealthMonitor {
     const inputLag = this.#lagOfInput(state)
     const followsLag = phase === 'open' || phase === 'active' ? this.#lagOfFollowed() : undefined
     const probeAgeMs = nowMs - Math.max(this.#lastSuccessMs, this.#startedMs)
-    if (this.#isStarting && this.#lastSuccessMs === 0 && probeAgeMs <= probeAgeMaxMs) return
+    if (this.#isStarting && this.#lastSuccessMs === -Infinity && probeAgeMs <= probeAgeMaxMs) return
     const next = judge(
       {
         isConnected: nats.isConnected(),
@@ -222,7 +230,7 @@ export class HealthMonitor {
         ],
         blocked: blockedReason === undefined ? undefined : { reason: blockedReason, ms: this.#blockedMs(nowMs) },
         databaseProblem: lake?.health.problem(),
-        isCommitting: lake !== undefined && nowMs - (state?.lastStoredMs ?? 0) < lake.flushMs + committingMs,
+        isCommitting: lake !== undefined && nowMs - (state?.lastStoredMs ?? -Infinity) < lake.flushMs + committingMs,
         redisProblem: redis?.problem,
         warnings: warnings?.() ?? [],
         fullest: monitor.fullest(this.#streams),
@@ -271,7 +279,7 @@ export class HealthMonitor {
         reasons: this.#current.reasons,
         phase: state?.phase ?? 'active',
         settledSequence: state?.settledSequence ?? 0,
-        timeMs: nowMs,
+        timeMs: Date.now(),
       }
       this.#bucket ??= await nats.kvm.open('HEALTH')
       await this.#bucket.put(this.#key(state), JSON.stringify(entry))

@@ -40,7 +40,7 @@ export class Intake {
   #source: Pull | ConsumerMessages | undefined
   #generation = 0
   #lastArrived = 0
-  #lastArrivalMs = 0
+  #lastArrivalMs = -Infinity
   #isRemaking = false
   #isStopped = false
   #gapRetries = 0
@@ -97,11 +97,11 @@ export class Intake {
   checkStall(streamLastSequence: number): void {
     const silentMs =
       this.#source instanceof Pull
-        ? Date.now() - Math.max(this.#lastArrivalMs, this.#source.askedMs) - pullStallMs
-        : Date.now() - this.#lastArrivalMs - stallMs
+        ? performance.now() - Math.max(this.#lastArrivalMs, this.#source.askedMs) - pullStallMs
+        : performance.now() - this.#lastArrivalMs - stallMs
     const isStalled = this.#source !== undefined && streamLastSequence > this.#lastArrived && silentMs > 0
     if (!isStalled || !this.#options.nats.isConnected()) return
-    this.#lastArrivalMs = Date.now()
+    this.#lastArrivalMs = performance.now()
     void this.#remake('nothing is delivered')
   }
 
@@ -174,7 +174,7 @@ export class Intake {
   #arrived(message: DeliveredMessage, generation: number): void {
     if (this.#isStopped) return
     const input = inputMessageOf(message)
-    this.#lastArrivalMs = Date.now()
+    this.#lastArrivalMs = performance.now()
     if (input.sequence <= this.#lastArrived) {
       this.#redelivered += 1
       return

@@ -20,12 +20,13 @@ export class LagTracker {
 
   /**
    * @param reading of the stream; undefined when none has succeeded yet
-   * @param oldestPendingUs when the stream stored the oldest unsettled message that has been delivered, if one has
+   * @param oldestPendingMs age of the oldest unsettled message that has been delivered, if one has
+   * @param nowMs by the clock of the readings
    */
   read(
     reading: Pick<StreamReading, 'lastSequence' | 'readMs'> | undefined,
     settledSequence: number,
-    oldestPendingUs: number | undefined,
+    oldestPendingMs: number | undefined,
     nowMs: number,
   ): Lag {
     const { lastSequence = 0, readMs = nowMs } = reading ?? {}
@@ -40,7 +41,6 @@ export class LagTracker {
     // Of a reader that stands still for long, every second mark will do.
     if (this.#marks.length > marksMax) this.#marks = this.#marks.filter((_, index) => index % 2 === 0)
     if (messages === 0) return { messages, ms: 0 }
-    const sinceMs = Math.min(this.#marks[0]?.ms ?? nowMs, (oldestPendingUs ?? Infinity) / 1_000)
-    return { messages, ms: Math.max(0, nowMs - sinceMs) }
+    return { messages, ms: Math.max(0, nowMs - (this.#marks[0]?.ms ?? nowMs), oldestPendingMs ?? 0) }
   }
 }

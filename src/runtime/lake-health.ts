@@ -4,7 +4,7 @@ import { messageOf } from '../base/errors.ts'
 export interface DatabaseHealth {
   /** Why nothing can be written; undefined while the last write succeeded, and that just now. */
   problem(): string | undefined
-  /** When a write last succeeded; 0 before the first. */
+  /** When a write last succeeded, by `performance.now()`. */
   readonly lastSuccessMs: number
   /** Writes something of no consequence, unless a write succeeded just now. What comes of it, `problem` says. */
   probe(key: string): void
@@ -18,10 +18,10 @@ const recentMs = 1_500
 export class LakeHealth implements DatabaseHealth {
   readonly #put: (key: string) => Promise<void>
   readonly #commitProblem: () => string | undefined
-  #lastSuccessMs = 0
+  #lastSuccessMs = -Infinity
   #problem: string | undefined
   #isProbing = false
-  readonly #startedMs = Date.now()
+  readonly #startedMs = performance.now()
 
   /**
    * @param put writes the probe object
@@ -39,20 +39,20 @@ export class LakeHealth implements DatabaseHealth {
   problem(): string | undefined {
     const why = this.#commitProblem() ?? this.#problem
     if (why !== undefined) return `Delta Lake unavailable: ${why}`
-    const silentMs = Date.now() - Math.max(this.#lastSuccessMs, this.#startedMs)
+    const silentMs = performance.now() - Math.max(this.#lastSuccessMs, this.#startedMs)
     return silentMs > successAgeMaxMs
       ? `Delta Lake unavailable: no answer for ${(silentMs / 1_000).toFixed(1)} s`
       : undefined
   }
 
   succeeded(): void {
-    this.#lastSuccessMs = Date.now()
+    this.#lastSuccessMs = performance.now()
     this.#problem = undefined
   }
 
   probe(key: string): void {
     // One that hangs is not helped by another.
-    if (this.#isProbing || Date.now() - this.#lastSuccessMs < recentMs) return
+    if (this.#isProbing || performance.now() - this.#lastSuccessMs < recentMs) return
     this.#isProbing = true
     this.#put(key)
       .then(

@@ -71,7 +71,7 @@ async function claim(
   while (!options.signal.aborted) {
     try {
       const entry = await bucket.get(worker)
-      const nowMs = Date.now()
+      const nowMs = performance.now()
       silentMs = entry?.revision === seenRevision ? silentMs + Math.min(nowMs - seenMs, lookMaxMs) : 0
       seenRevision = entry?.revision ?? -1
       seenMs = nowMs

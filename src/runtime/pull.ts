@@ -55,7 +55,7 @@ export class Pull {
     this.more()
   }
 
-  /** When more was last asked for. */
+  /** When more was last asked for, by `performance.now()`. */
   get askedMs(): number {
     return this.#askedMs
   }
@@ -66,7 +66,7 @@ export class Pull {
     if (this.#outstanding > messages / 2 || this.#subscription.isClosed() || !hasRoom()) return
     if (this.#nats.connection.isClosed()) return
     this.#outstanding += messages
-    this.#askedMs = Date.now()
+    this.#askedMs = performance.now()
     const request = { batch: messages, max_bytes: bytes, expires: expiresMs * 1_000_000 }
     this.#nats.connection.publish(this.#subject, JSON.stringify(request), { reply: this.#inbox })
   }

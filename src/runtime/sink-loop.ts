@@ -114,7 +114,7 @@ export class SinkLoop {
   #batches = 0
   #rows = 0
   #duplicates = 0
-  #lastStoredMs = 0
+  #lastStoredMs = -Infinity
   #storeProblem: string | undefined
   #ageTimer: NodeJS.Timeout | undefined
   #tickTimer: NodeJS.Timeout | undefined
@@ -375,8 +375,8 @@ export class SinkLoop {
     this.#batches += 1
     this.#rows += counts.rows
     this.#duplicates += counts.duplicates
-    this.#lastStoredMs = Date.now()
-    const latencyMs = Math.max(0, this.#lastStoredMs - (batch.firstTimeUs ?? 0) / 1_000)
+    this.#lastStoredMs = performance.now()
+    const latencyMs = Math.max(0, Date.now() - (batch.firstTimeUs ?? 0) / 1_000)
     this.#settle(batch)
     this.#onCommitted?.({ ...counts, bytes: appended.bytes, durationMs, latencyMs })
   }

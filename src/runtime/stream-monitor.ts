@@ -13,6 +13,7 @@ export interface StreamReading {
   readonly usedPercent: number
   /** At the pace of the last minute; undefined while it does not grow. */
   readonly secondsUntilFull: number | undefined
+  /** By `performance.now()`. */
   readonly readMs: number
 }
 
@@ -28,7 +29,7 @@ const roundMaxMs = 2_000
 export class StreamMonitor {
   readonly #nats: Nats
   readonly #log: Log
-  readonly #startedMs = Date.now()
+  readonly #startedMs = performance.now()
   readonly #readings = new Map<StreamName, StreamReading>()
   readonly #history = new Map<StreamName, { ms: number; bytes: number }[]>()
   readonly #timer: NodeJS.Timeout
@@ -48,7 +49,7 @@ export class StreamMonitor {
   /** Age of the oldest of the last readings: how long ago everything here was true. */
   get ageMs(): number {
     const oldestMs = streamSpecs.map(({ name }) => this.#readings.get(name)?.readMs ?? this.#startedMs)
-    return Date.now() - Math.min(...oldestMs)
+    return performance.now() - Math.min(...oldestMs)
   }
 
   /** The fullest of some streams; unset: of the chain. */
@@ -62,7 +63,7 @@ export class StreamMonitor {
   }
 
   async refresh(): Promise<void> {
-    const startedMs = Date.now()
+    const startedMs = performance.now()
     if (!this.#nats.isConnected() || startedMs - (this.#roundMs ?? -Infinity) < roundMaxMs) return
     this.#roundMs = startedMs
     await Promise.all(streamSpecs.map(({ name }) => this.#read(name)))
@@ -87,7 +88,7 @@ export class StreamMonitor {
   ): void {
     const { bytes, last_seq: lastSequence, first_seq: firstSequence } = info.state
     const bytesMax = info.config.max_bytes
-    const readMs = Date.now()
+    const readMs = performance.now()
     let history = this.#history.get(name) ?? []
     // After a trim the pace is measured anew.
     if (bytes < (history[history.length - 1]?.bytes ?? 0)) history = []

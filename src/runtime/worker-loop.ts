@@ -64,6 +64,7 @@ export interface LoopState {
   readonly redelivered: number
   readonly deadLetters: number
   readonly batches: number
+  /** When outputs were last stored, by `performance.now()`. */
   readonly lastStoredMs: number
 }
 
@@ -123,7 +124,7 @@ export class WorkerLoop {
   #tickTimer: NodeJS.Timeout | undefined
   #settled = 0
   #batches = 0
-  #lastStoredMs = 0
+  #lastStoredMs = -Infinity
   #idleWaiters: (() => void)[] = []
 
   constructor(options: {
@@ -410,7 +411,7 @@ export class WorkerLoop {
       left -= 1
       if (left > 0) return
       this.#isTaking = false
-      this.#lastStoredMs = Date.now()
+      this.#lastStoredMs = performance.now()
       for (const batch of covered) batch.waitingFor -= 1
       this.#settle()
       if (this.#uncovered.length > 0 && this.#phase !== 'stopped') this.#takeOutputs()
@@ -418,7 +419,7 @@ export class WorkerLoop {
   }
 
   #done(batch: Batch | undefined): void {
-    this.#lastStoredMs = Date.now()
+    this.#lastStoredMs = performance.now()
     if (!batch) return
     batch.waitingFor -= 1
     this.#settle()

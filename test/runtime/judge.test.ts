@@ -89,8 +89,8 @@ void t.test('P1.14 the age of a lag', async (t) => {
 
   await t.test('P1.14 is that of the message itself where it is known', (t) => {
     const tracker = new LagTracker()
-    t.same(tracker.read(reading(7, 2_000), 5, 500_000, 2_000), { messages: 2, ms: 1_500 })
-    t.same(tracker.read(reading(7, 2_000), 7, 500_000, 2_000), { messages: 0, ms: 0 })
+    t.same(tracker.read(reading(7, 2_000), 5, 1_500, 2_000), { messages: 2, ms: 1_500 })
+    t.same(tracker.read(reading(7, 2_000), 7, 1_500, 2_000), { messages: 0, ms: 0 })
     t.same(tracker.read(reading(7, 2_000), 9, undefined, 2_000), { messages: 0, ms: 0 }, 'ahead of an old reading')
     t.end()
   })
