@@ -88,7 +88,7 @@ async function demo(options: DemoOptions): Promise<void> {
     progress.stop()
     say('checking that everything adds up')
     const audited = await audit(nats)
-    const tables = await auditTables(nats, stack.lakeUri, stack.sinkUrls, audited.reports)
+    const tables = await auditTables(nats, stack.lakeUri, stack.urls, audited.reports)
     await load.close()
     await nats.close()
     const ok =

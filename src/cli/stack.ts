@@ -73,7 +73,7 @@ export interface StackProcess {
 
 export interface Stack {
   readonly processes: readonly StackProcess[]
-  readonly urls: {
+  readonly urls: Readonly<Record<SinkName, string>> & {
     readonly gateway: string
     readonly risk: string
     readonly pnl: string
@@ -84,7 +84,6 @@ export interface Stack {
   }
   /** Where the sinks write. */
   readonly lakeUri: string
-  readonly sinkUrls: Readonly<Record<SinkName, string>>
   /** Stops everything within five seconds. */
   stop(): Promise<void>
 }
@@ -206,12 +205,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         gateway: url('gateway'),
         risk: url('risk-gate'),
         pnl: url('pnl-updater'),
+        'tick-sink': url('tick-sink'),
+        'alt-sink': url('alt-sink'),
+        'execution-sink': url('execution-sink'),
         nats: natsUrl,
         redis: redisUrl === '' ? null : redisUrl,
         ...(minio ? { minio: minio.url } : {}),
       },
       lakeUri: minio?.access.LAKE_URI ?? lakeUriOf(settings, dataDir),
-      sinkUrls: { 'tick-sink': url('tick-sink'), 'alt-sink': url('alt-sink'), 'execution-sink': url('execution-sink') },
       stop,
     }
   } catch (error) {

@@ -71,6 +71,7 @@ async function up({ dataDir, layout, freePorts, minio, json }: UpOptions): Promi
       `gateway  ${urls.gateway}   e.g. curl -s ${urls.gateway}/health`,
       `risk     ${urls.risk}`,
       `pnl      ${urls.pnl}`,
+      `sinks    ${urls['tick-sink']} (ticks), ${urls['alt-sink']} (documents), ${urls['execution-sink']} (executions)`,
       `nats     ${urls.nats}`,
       `redis    ${urls.redis ?? 'none'}`,
       ...(urls.minio === undefined
