@@ -61,6 +61,14 @@ export async function readCommit(store: ObjectStore, version: number): Promise<A
   return parseCommit(text, version, log)
 }
 
+/** Whether the log has a version, or a later one: not so where it was emptied, or is another. */
+export async function reachesVersion(store: ObjectStore, version: number): Promise<boolean> {
+  if (await store.get(commitKey(version), { start: 0, end: 1 })) return true
+  // Of a version that was cleaned up, its checkpoint is there or a later version.
+  for await (const { key } of store.list(logPrefix, versionKey(version))) if (logFileOf(key)) return true
+  return false
+}
+
 const readsAtOnce = 16
 
 /**

@@ -14,11 +14,15 @@ export function appIdOf(stream: StreamName, created: string, table: string): str
  */
 export async function startOf(
   stream: StreamName,
-  info: { readonly created: string; readonly state: { readonly first_seq: number; readonly last_seq: number } },
+  info: {
+    readonly created: string
+    readonly config: { readonly first_seq?: number }
+    readonly state: { readonly first_seq: number; readonly last_seq: number }
+  },
   table: string,
   found: SinkTableState,
 ): Promise<number> {
-  const { created, state } = info
+  const { created, config, state } = info
   const watermark = found.transactions.get(appIdOf(stream, created, table))
   const adopt = `or let the table go on with the stream as it is: trade2026 lake adopt ${table}`
   if (watermark === undefined) {
@@ -35,7 +39,13 @@ export async function startOf(
         'LAKE_TXN_MISSING',
         `${table} has rows, and nothing in it says how far ${stream} has been read. Name another place with LAKE_URI, ${adopt}`,
       )
-    return Math.max(1, state.first_seq)
+    const first = Math.max(1, config.first_seq ?? 1)
+    if (state.first_seq > first)
+      throw new PipelineError(
+        'LAKE_STREAM_GAP',
+        `${table} is empty, and ${first} to ${state.first_seq - 1} of ${stream} are gone. If it had rows, restore it or correct LAKE_URI; else begin without these: trade2026 lake adopt ${table}`,
+      )
+    return first
   }
   if (state.last_seq < watermark)
     throw new PipelineError(

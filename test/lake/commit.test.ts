@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Action } from '../../src/lake/actions.ts'
 import { commitVersion } from '../../src/lake/commit.ts'
-import { commitKey, readCommit } from '../../src/lake/log-files.ts'
+import { checkpointKey, commitKey, readCommit } from '../../src/lake/log-files.ts'
 import { openMemoryStore, type Fault } from '../../src/lake/memory-store.ts'
 import type { ObjectStore } from '../../src/lake/store.ts'
 import { metaData, protocol, putCommit } from './log-tools.ts'
@@ -38,6 +38,7 @@ const cases: readonly {
 void t.test('P3.05 what a commit was answered and what the version says', async (t) => {
   for (const { what, faults, there, outcome, writes } of cases) {
     const store = openMemoryStore()
+    putCommit(store, 2, theirs)
     if (there) putCommit(store, 3, there)
     for (const fault of faults) store.inject(fault, isWrite)
     const result = await commitVersion(store, 3, ours, 'ours')
@@ -66,10 +67,11 @@ void t.test('P3.05 each try has the same bytes', async (t) => {
 
 void t.test('P3.05 a store that leaves it open is an error that may be tried again', async (t) => {
   const store = openMemoryStore()
+  putCommit(store, 2, theirs)
   store.inject('fail', isWrite)
   await t.rejects(commitVersion(store, 3, ours, 'ours'), { code: 'LAKE_STORE_UNAVAILABLE', retriable: true })
   store.inject('stored', isWrite)
-  store.inject('fail', ({ operation }) => operation === 'get')
+  store.inject('fail', ({ operation, key }) => operation === 'get' && key === commitKey(3))
   await t.rejects(commitVersion(store, 3, ours, 'ours'), { code: 'LAKE_STORE_UNAVAILABLE', retriable: true })
   t.ok(store.objects.has(commitKey(3)), 'it may be there')
 
@@ -91,6 +93,28 @@ void t.test('P3.05 a store that leaves it open is an error that may be tried aga
 
 void t.test('P3.11 a version of garbage is an error, and not ours to write', async (t) => {
   const store = openMemoryStore()
+  putCommit(store, 2, theirs)
   putCommit(store, 3, '{"commitInfo":')
   await t.rejects(commitVersion(store, 3, ours, 'ours'), { code: 'LAKE_LOG_UNREADABLE', message: /version 3 .*line 1/ })
+})
+
+void t.test('P3.06 P3.16 no version is made behind one that is gone', async (t) => {
+  const gone = { code: 'LAKE_LOG_UNREADABLE', retriable: false, message: /^version 2 of the log of memory: is gone/ }
+  const store = openMemoryStore()
+  await t.rejects(commitVersion(store, 3, ours, 'ours'), gone, 'the store is empty')
+  t.same([...store.objects.keys()], [])
+  putCommit(store, 1, theirs)
+  await t.rejects(commitVersion(store, 3, ours, 'ours'), gone, 'the table is one from before')
+
+  putCommit(store, 2, theirs)
+  store.inject('lost', (call) => {
+    if (isWrite(call)) store.objects.clear()
+    return isWrite(call)
+  })
+  await t.rejects(commitVersion(store, 3, ours, 'ours'), gone, 'it goes between two tries')
+
+  store.objects.set(checkpointKey(2), { data: new Uint8Array(), modifiedMs: 0 })
+  t.same(await commitVersion(store, 3, ours, 'ours'), { outcome: 'committed' }, 'cleaned up to its checkpoint')
+  store.objects.delete(checkpointKey(2))
+  t.same(await commitVersion(store, 3, theirs, 'theirs'), { outcome: 'lost', actions: ours }, 'cleaned up by the next')
 })

@@ -310,6 +310,25 @@ void t.test('P3.07 a table and a stream that do not belong together are refused 
   const good = startSink(t, nats, publisher, table)
   await good.started
   await until('the rest', () => table.rows.length === 5)
+  await good.loop.stop(0)
+
+  // A table that was lost, or one that never was: it would lack what came before.
+  const empty = startSink(t, nats, publisher, new FakeTable())
+  t.match(await empty.fatal, { code: 'LAKE_STREAM_GAP', message: /rows is empty, and 1 to 5 .*lake adopt rows/ })
+  await empty.loop.stop(0)
+})
+
+void t.test('P3.07 a stream that was made to begin later lacks nothing', async (t) => {
+  const { nats, publisher, publish } = await setUp(t)
+  const { config } = await nats.jsm.streams.info('TICKS')
+  await nats.jsm.streams.delete('TICKS')
+  await nats.jsm.streams.add({ ...config, first_seq: 100 })
+  const table = new FakeTable()
+  const { started } = startSink(t, nats, publisher, table)
+  await started
+  await publish(texts(100, 5))
+  await until('the rows', () => table.rows.length === 5)
+  t.match(table.commits[0], { firstSequence: 100 })
 })
 
 void t.test('P3.07 messages that go while it runs are named', async (t) => {
