@@ -61,6 +61,8 @@ async function open(): Promise<DuckDBConnection> {
     temp_directory: `${config.folder}/spill`,
     autoinstall_known_extensions: 'false',
     autoload_known_extensions: 'false',
+    // It would give bytes of an earlier file of the same name; the system's own cache does as well.
+    enable_external_file_cache: 'false',
   })
   const opened = await instance.connect()
   // Among the options above this one would have no effect.

@@ -275,6 +275,15 @@ void t.test('P3.12 a column that is added meanwhile makes it plan anew', async (
   t.same(await query(lake, 'select count(*), count(more) from ticks'), [[120n, 0n]])
 })
 
+void t.test('P3.12 objects of many partitions: each keeps its own rows', async (t) => {
+  const lake = openMemoryStore()
+  const table = await appendTicks(storeBelow(lake, 'ticks/'), tickBatches(40, 20))
+  const before = await query(lake, everything)
+  const result = await compactTable(table, policy, at(duringMs))
+  t.match(result, { commits: 1, filesRemoved: 160, filesAdded: 4, rows: 800, abandoned: [] })
+  t.same(await query(lake, everything), before)
+})
+
 void t.test('P3.12 appends go on while files are compacted: no row is lost, none comes twice', async (t) => {
   const lake = lakeOf(t)
   const store = storeBelow(lake, 'ticks/')
