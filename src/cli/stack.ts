@@ -20,6 +20,7 @@ import { ensureStreams } from '../runtime/streams.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { stackSpecs, type WorkerName } from '../subjects/contract.ts'
 import { readInstruments, readLimits } from './config-folder.ts'
+import { v8Flags } from './v8-flags.ts'
 
 export const layouts = ['compact', 'separate'] as const
 export type Layout = (typeof layouts)[number]
@@ -97,19 +98,6 @@ export function restartedText({ name, pid, url }: StackProcess, why: string): st
 const healthPortBase = 8_120
 const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
 const startTimeoutMs = 30_000
-/** V8 lets garbage pile up while memory is free; these bound it (docs/adr/0007-memory.md). */
-const memoryFlags = ['--max-semi-space-size=16', '--heap-growing-percent=50']
-const doorMemoryFlags = ['--max-semi-space-size=4', '--heap-growing-percent=30']
-const sinkMemoryFlags = ['--max-semi-space-size=8', '--heap-growing-percent=20']
-/** Much of the chain runs too seldom for V8 to compile it by itself (docs/adr/0008-speed.md). */
-const speedFlags = ['--always-sparkplug']
-/** What a process of these workers is told about its memory and its code. */
-export function v8Flags(workers: readonly WorkerName[]): readonly string[] {
-  // Its few loops run often enough for V8 to find them.
-  if (workers.some((name) => name.endsWith('-sink'))) return sinkMemoryFlags
-  return [...(workers.includes('gateway') ? doorMemoryFlags : memoryFlags), ...speedFlags]
-}
-
 const workerGraceMs = 2_800
 const serverGraceMs = 1_500
 

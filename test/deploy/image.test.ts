@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
+import { v8Flags } from '../../src/cli/v8-flags.ts'
 import { freePort } from '../../src/local/ports.ts'
 import { run } from '../../src/local/process.ts'
 import { root } from '../repo/imports.ts'
@@ -83,6 +84,8 @@ void t.test('P3.19 the image: what is in it runs, answers its health check, and 
   t.equal(await check(path), false, 'not before it listens')
   await until('its health check', () => check(path), 20_000)
   await until('its health', () => check('/health'), 20_000)
+  const said = readFileSync(`/proc/${worker.pid}/cmdline`, 'utf8')
+  for (const flag of v8Flags(['gateway'])) t.match(said, flag, 'V8 is bounded as under `up`')
   t.equal(await check('/nothing'), false, 'an answer that is an error is not healthy')
   worker.kill('SIGTERM')
   t.equal(await ended, 0)
