@@ -81,6 +81,7 @@ async function claim(
         if (claimed !== undefined) return claimed
       } else if (told !== nameOf(holder)) {
         told = nameOf(holder)
+        options.log.info({ worker, holder: told }, 'stand-by: another process is active')
         options.onWaiting(told)
       }
     } catch (error) {

@@ -1,19 +1,6 @@
 import type { Delivery } from './intake.ts'
+import type { RowSink, Taken } from './sink-fold.ts'
 import type { SinkCounts, SinkRows, SinkValue } from './sink-table.ts'
-
-/** What became of a message: how many rows were added, or why there are none. */
-export type Taken = number | 'duplicate' | 'empty' | { readonly problem: string }
-
-/** Where rows are put. */
-export interface RowSink {
-  /**
-   * Adds a row.
-   * @param key names its partition
-   * @param partitionValues by partition column; asked for with the first row
-   * @param row a value for each of the other columns, in their order
-   */
-  add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): void
-}
 
 /** One list of values a column: far smaller than rows as objects, and what Parquet is made of. */
 interface Partition {
@@ -31,7 +18,6 @@ export class SinkBatch implements RowSink {
   #firstSequence = 0
   #last: Delivery | undefined
   #firstTimeUs: number | undefined
-  #firstRowMs = 0
   #duplicates = 0
   #deadLetters = 0
   #empty = 0
@@ -58,11 +44,6 @@ export class SinkBatch implements RowSink {
     return this.#firstTimeUs
   }
 
-  /** When the first row was added. */
-  get firstRowMs(): number {
-    return this.#firstRowMs
-  }
-
   add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): void {
     const partition = this.#partitions.get(key)
     if (!partition) {
@@ -79,7 +60,6 @@ export class SinkBatch implements RowSink {
     this.#last = delivery
     this.#firstTimeUs ??= delivery.input.timeUs
     if (typeof taken === 'number') {
-      if (this.#rows === 0) this.#firstRowMs = performance.now()
       this.#rows += taken
       this.#bytes += delivery.input.data.length
     } else if (taken === 'duplicate') this.#duplicates += 1

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import type { SinkCommitted } from './sink-loop.ts'
+import type { SinkCommitted } from './sink-flow.ts'
 
 /** Adds the metrics of a sink (contract, section 4). @returns counts a commit */
 export function addSinkMetrics(registry: Registry): (committed: SinkCommitted) => void {

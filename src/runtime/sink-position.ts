@@ -7,12 +7,21 @@ export function appIdOf(stream: StreamName, created: string, table: string): str
   return `${stream}@${created}/${table}`
 }
 
+/** Where a sink goes on. */
+export interface SinkPosition {
+  readonly appId: string
+  /** Last sequence that the table has recorded; undefined when none. */
+  readonly watermark: number | undefined
+  /** First sequence that is not in the table. */
+  readonly from: number
+}
+
 /**
- * The first sequence that is not in the table.
+ * The position that a table has recorded.
  * @throws PipelineError LAKE_STREAM_REWOUND, LAKE_STREAM_GAP, LAKE_TXN_MISSING when the table and the stream do not
  *   belong together
  */
-export async function startOf(
+export async function positionIn(
   stream: StreamName,
   info: {
     readonly created: string
@@ -21,13 +30,14 @@ export async function startOf(
   },
   table: string,
   found: SinkTableState,
-): Promise<number> {
+): Promise<SinkPosition> {
   const { created, config, state } = info
-  const watermark = found.transactions.get(appIdOf(stream, created, table))
+  const appId = appIdOf(stream, created, table)
+  const watermark = found.transactions.get(appId)
   const adopt = `or let the table go on with the stream as it is: trade2026 lake adopt ${table}`
   if (watermark === undefined) {
     const other = [...found.transactions.keys()].find(
-      (appId) => appId.startsWith(`${stream}@`) && appId.endsWith(`/${table}`),
+      (name) => name.startsWith(`${stream}@`) && name.endsWith(`/${table}`),
     )
     if (other !== undefined)
       throw new PipelineError(
@@ -45,7 +55,7 @@ export async function startOf(
         'LAKE_STREAM_GAP',
         `${table} is empty, and ${first} to ${state.first_seq - 1} of ${stream} are gone. If it had rows, restore it or correct LAKE_URI; else begin without these: trade2026 lake adopt ${table}`,
       )
-    return first
+    return { appId, watermark, from: first }
   }
   if (state.last_seq < watermark)
     throw new PipelineError(
@@ -53,7 +63,7 @@ export async function startOf(
       `${stream} ends at ${state.last_seq}, and ${table} has been filled up to ${watermark}: the stream was restored from before. Restore what came later, ${adopt}`,
     )
   if (state.first_seq > watermark + 1) throw streamGap(stream, `${watermark + 1} to ${state.first_seq - 1}`, table)
-  return watermark + 1
+  return { appId, watermark, from: watermark + 1 }
 }
 
 /** @param range sequences that are gone, `k to n` */

@@ -190,10 +190,7 @@ export class WorkerLoop {
       leaseMs: this.#settings.LEASE_MS,
       log: this.#log,
       signal: this.#abort.signal,
-      onWaiting: (holder) => {
-        this.#holder = holder
-        this.#log.info({ worker: name, holder }, 'stand-by: another process is active')
-      },
+      onWaiting: (holder) => (this.#holder = holder),
       onLost: this.#onFatal,
     })
     this.#phase = 'recovering'

@@ -9,7 +9,7 @@ import { dateFromUs } from '../base/clock.ts'
 import type { TableDefinition } from '../lake/schema.ts'
 import type { KnownNames } from '../runtime/known-names.ts'
 import { type LastIds, RecentIds } from '../runtime/recent-ids.ts'
-import type { SinkFold } from '../runtime/sink-loop.ts'
+import type { SinkFold } from '../runtime/sink-fold.ts'
 import { decodeTick } from '../schemas/tick.ts'
 
 const recentTicks = 100_000

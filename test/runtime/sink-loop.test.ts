@@ -5,7 +5,8 @@ import { settingsFrom } from '../../src/runtime/config.ts'
 import type { FlushLimits } from '../../src/runtime/flush-limits.ts'
 import { createLog } from '../../src/runtime/log.ts'
 import { connectNats, type Nats } from '../../src/runtime/nats.ts'
-import { type SinkFold, SinkLoop } from '../../src/runtime/sink-loop.ts'
+import type { SinkFold } from '../../src/runtime/sink-fold.ts'
+import { SinkLoop } from '../../src/runtime/sink-loop.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { workerSpec } from '../../src/subjects/contract.ts'
 import { FakeTable } from '../support/fake-table.ts'
@@ -219,6 +220,19 @@ void t.test('P3.07 a commit that was done although it failed is not done again',
   checkOnce(t, table, 200)
 })
 
+void t.test('P3.09 a flush answers as soon as it is known that its commit was done although it failed', async (t) => {
+  const { nats, publisher, publish } = await setUp(t)
+  const table = new FakeTable()
+  const { loop, started } = startSink(t, nats, publisher, table, { limits: never })
+  await started
+  await publish(texts(1, 100))
+  table.failures = ['after']
+  const startedMs = performance.now()
+  t.match(await loop.flush(20_000), { version: 1 })
+  t.ok(performance.now() - startedMs < 10_000)
+  checkOnce(t, table, 100)
+})
+
 void t.test('P3.07 two sinks by mistake write no row twice', async (t) => {
   const { server, nats, publisher, publish } = await setUp(t)
   const table = new FakeTable()
@@ -354,4 +368,28 @@ void t.test('P3.07 an error that does not pass ends the sink', async (t) => {
   await started
   await publish(['a 1'])
   t.match(await fatal, { code: 'LAKE_SCHEMA_MISMATCH' })
+})
+
+void t.test('P3.07 a bug that shows when a message has waited for a commit ends the sink too', async (t) => {
+  const { nats, publisher, publish } = await setUp(t)
+  const table = new FakeTable()
+  let openGate = () => {}
+  table.gate = new Promise((resolve) => (openGate = resolve))
+  const good = fold()
+  const bug = new Error('a bug')
+  const { started, fatal, loop } = startSink(t, nats, publisher, table, {
+    limits: { ...never, bytes: 4 },
+    fold: {
+      table: 'rows',
+      take: (message, rows) => {
+        if (message.sequence === 3) throw bug
+        return good.take(message, rows)
+      },
+    },
+  })
+  await started
+  await publish(texts(1, 3))
+  await until('two full batches, and a message behind them', () => loop.state().pendingOutputs === 2)
+  openGate()
+  t.equal(await fatal, bug)
 })
