@@ -96,10 +96,7 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
   const http = createWorkerHttp(name, servedOf(health, metrics), () => nats.isConnected(), log)
   const connections = shared.connections.watch(http)
   addSinkRoutes(http, {
-    standbyOf: () => {
-      const { phase, holder } = loop.state()
-      return phase === 'waiting' ? (holder ?? 'another process') : undefined
-    },
+    standbyOf: () => loop.state().holder,
     flush: (timeoutMs) => loop.flush(timeoutMs),
     stats: () => {
       const { settledSequence, pendingOutputs, deadLetters, batches, redelivered } = loop.state()

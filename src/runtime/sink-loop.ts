@@ -130,6 +130,7 @@ export class SinkLoop {
       onWaiting: (holder) => (this.#holder = holder),
       onLost: (error) => this.#fatal(error),
     })
+    this.#holder = undefined
     this.#abort.signal.throwIfAborted()
     this.#stopListening = nats.onReconnect(() => this.#recover('NATS was away'))
     this.#tickTimer = setInterval(() => this.#flow?.checkStall(lastSequenceOf(this.#input) ?? 0), tickMs)

@@ -193,6 +193,7 @@ export class WorkerLoop {
       onWaiting: (holder) => (this.#holder = holder),
       onLost: this.#onFatal,
     })
+    this.#holder = undefined
     this.#phase = 'recovering'
     const { signal } = this.#abort
     signal.throwIfAborted()
