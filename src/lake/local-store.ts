@@ -7,6 +7,7 @@ import {
   compareKeys,
   isKey,
   storeUnavailable,
+  storeUnsuitable,
   type CreateOutcome,
   type ObjectInfo,
   type ObjectStore,
@@ -49,7 +50,12 @@ class LocalStore implements ObjectStore {
       try {
         await link(probe, twin)
       } catch (error) {
-        throw storeUnavailable(this.uri, 'its file system has no hard links, without which commits can be lost', error)
+        if (!withoutLinks.has(codeOf(error))) throw error
+        throw storeUnsuitable(
+          this.uri,
+          `its file system has no hard links (${codeOf(error)}), without which commits can be lost: name a folder on another one, such as ext4, xfs, btrfs or APFS, or an object store`,
+          error,
+        )
       } finally {
         await removeQuietly(probe)
         await removeQuietly(twin)
@@ -246,6 +252,9 @@ class LocalStore implements ObjectStore {
     }
   }
 }
+
+/** What FAT, exFAT and network shares say of a hard link, where a file has just been made. */
+const withoutLinks: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'])
 
 /** A folder is no object either. */
 const missing: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR'])

@@ -13,6 +13,7 @@ import {
   canBeThere,
   compareKeys,
   storeUnavailable,
+  storeUnsuitable,
   type CreateOutcome,
   type ObjectInfo,
   type ObjectStore,
@@ -88,8 +89,7 @@ class S3Store implements ObjectStore {
       let outcome: CreateOutcome = 'unknown'
       for (let attempt = 1; attempt <= attemptsMax && outcome === 'unknown'; attempt += 1)
         outcome = await this.putIfAbsent(probe, new Uint8Array())
-      if (outcome === 'created')
-        throw storeUnavailable(this.uri, 'the store ignores If-None-Match, without which commits can be lost')
+      if (outcome === 'created') throw this.#withoutConditions('ignores')
       if (outcome === 'unknown') throw storeUnavailable(this.uri, 'the store does not answer conditional writes')
     } finally {
       await this.delete([probe])
@@ -146,6 +146,7 @@ class S3Store implements ObjectStore {
     } catch (error) {
       const failure = failureOf(error)
       if (failure.status === 412) return 'exists'
+      if (failure.name === 'NotImplemented') throw this.#withoutConditions('does not know')
       if (failure.isRefused) throw this.#unavailable(failure, `writing ${key}`)
       return 'unknown'
     }
@@ -216,6 +217,11 @@ class S3Store implements ObjectStore {
         clearTimeout(timer)
       }
     })
+  }
+
+  #withoutConditions(verb: 'ignores' | 'does not know') {
+    const why = `the store ${verb} If-None-Match, without which commits can be lost: use one that honours it, as S3 and MinIO do`
+    return storeUnsuitable(this.uri, why)
   }
 
   /** Without the SDK's error, which holds the request. */

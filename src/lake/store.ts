@@ -25,7 +25,10 @@ export type CreateOutcome = 'created' | 'exists' | 'unknown'
 export interface ObjectStore {
   /** `s3://bucket/prefix` or an absolute path; for messages and for other readers. */
   readonly uri: string
-  /** Reachable, writable and able to create exclusively; called once at start. */
+  /**
+   * Reachable, writable and able to create exclusively; called once at start.
+   * @throws PipelineError LAKE_STORE_UNSUITABLE (not retriable) when it can never create exclusively
+   */
   check(): Promise<void>
   /**
    * @param range from `start`, `end` not included; what lies beyond the end of the object is not there
@@ -84,6 +87,11 @@ export function compareKeys(a: string, b: string): number {
 
 /** Surrogates stand for what comes after all other units. */
 const rank = (unit: number): number => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x2800 : unit)
+
+/** @param why it cannot make an object only if there is none, and what to do */
+export function storeUnsuitable(uri: string, why: string, cause?: unknown): PipelineError {
+  return new PipelineError('LAKE_STORE_UNSUITABLE', `${uri}: ${why}`, { cause })
+}
 
 /** @param why in the words of an operator, after the name of the store */
 export function storeUnavailable(uri: string, why: string, cause?: unknown): PipelineError {

@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { freePort } from '../../src/local/ports.ts'
 import { type CliResult, runCli } from '../support/cli.ts'
@@ -33,9 +34,9 @@ async function setUp(t: Test) {
     newest: () => readdirSync(log).filter((name) => /^\d{20}\.json$/.test(name)).length - 1,
     start: () => startWorkerChild(t, server.url, ['tick-sink'], { env }),
     /** Starts a sink that is expected to refuse. */
-    refused: async (): Promise<CliResult> => {
+    refused: async (more: Readonly<Record<string, string>> = {}): Promise<CliResult> => {
       const args = ['worker', 'tick-sink', '--instance', 'test-tick-sink', '--port', String(await freePort())]
-      return runCli(args, { ...env, NATS_URL: server.url })
+      return runCli(args, { ...env, NATS_URL: server.url, ...more })
     },
   }
 }
@@ -87,6 +88,16 @@ void t.test(
     await feed.check(t, { LAKE_URI: lake })
   },
 )
+
+void t.test('P3.05 a folder without hard links is refused at start, by name', async (t) => {
+  const { lake, refused } = await setUp(t)
+  const preload = fileURLToPath(new URL('../support/no-hard-links.ts', import.meta.url))
+  const { code, stdout, stderr } = await refused({ NODE_OPTIONS: `--import=${preload}` })
+  t.equal(code, 1)
+  t.match(stdout + stderr, /LAKE_STORE_UNSUITABLE/)
+  t.match(stdout + stderr, /no hard links.*name a folder on another one/)
+  t.notOk(readdirSync(lake).includes('market_ticks'), 'no table is made')
+})
 
 void t.test('P3.16 a checkpoint that lies is passed over', async (t) => {
   const { lake, log, feed, commit, newest, start } = await setUp(t)

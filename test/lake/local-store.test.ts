@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import fsPromises from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
@@ -136,6 +138,26 @@ void t.test('P3.05 what hinders a local folder is said', async (t) => {
   writeFileSync(join(folder, 'file'), '')
   await t.rejects(openLocalStore(join(folder, 'file')).check(), unavailable(/a file stands where a folder must be/))
   await t.rejects(openLocalStore('/proc/lake').check(), unavailable(/\/proc\/lake: /))
+})
+
+void t.test('P3.05 a file system without hard links is refused for good, and a disk that fails is not', async (t) => {
+  const { link } = fsPromises
+  t.teardown(() => {
+    fsPromises.link = link
+    syncBuiltinESMExports()
+  })
+  let code = ''
+  fsPromises.link = () => Promise.reject(Object.assign(new Error(code), { code, syscall: 'link' }))
+  syncBuiltinESMExports()
+  const store = openLocalStore(join(tempFolder(t), 'lake'))
+  // As FAT and exFAT, network shares, and file systems in user space answer.
+  for (code of ['EPERM', 'ENOTSUP', 'ENOSYS', 'EMLINK']) {
+    const message = new RegExp(`no hard links \\(${code}\\).*: name a folder`)
+    await t.rejects(store.check(), { code: 'LAKE_STORE_UNSUITABLE', retriable: false, message })
+  }
+  for (code of ['ENOSPC', 'EIO', 'EACCES'])
+    await t.rejects(store.check(), { code: 'LAKE_STORE_UNAVAILABLE', retriable: true, message: new RegExp(code) })
+  t.same(readdirSync(join(store.uri, '.tmp')), [], 'no probe is left')
 })
 
 void t.test('P3.13 a log of 20,000 commits is listed fast, and its end at once', async (t) => {

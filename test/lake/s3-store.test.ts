@@ -106,7 +106,13 @@ void t.test('P3.05 everything else is tried again, three times at most', async (
 void t.test('P3.13 a store that ignores If-None-Match is refused', async (t) => {
   const { proxy, store, direct } = await openProxied(t)
   proxy.inject({ status: 200 }, isConditionalPut)
-  await t.rejects(store.check(), { code: 'LAKE_STORE_UNAVAILABLE', message: /ignores If-None-Match/ })
+  await t.rejects(store.check(), {
+    code: 'LAKE_STORE_UNSUITABLE',
+    retriable: false,
+    message: /ignores If-None-Match, .*: use /,
+  })
+  proxy.inject({ status: 501, code: 'NotImplemented' }, isConditionalPut)
+  await t.rejects(store.check(), { code: 'LAKE_STORE_UNSUITABLE', message: /does not know If-None-Match/ })
   proxy.inject({ status: 501 }, isConditionalPut, 3)
   await t.rejects(store.check(), { code: 'LAKE_STORE_UNAVAILABLE', message: /does not answer conditional writes/ })
   t.same(await keysOf(direct, ''), [], 'and the probe is gone')

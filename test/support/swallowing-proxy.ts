@@ -18,14 +18,14 @@ export interface SeenRequest {
  * What the proxy may do to a request.
  * swallow: passes it on, and cuts the connection instead of answering; mute: passes it on and never answers; half: passes
  * it on, answers half and then nothing more; cut: cuts the connection without passing it on; a status: answers that
- * without passing it on, or, with `isLate`, after it; delayMs: passes it on that much later.
+ * without passing it on, or, with `isLate`, after it, with a `code` of S3; delayMs: passes it on that much later.
  */
 export type ProxyFault =
   | 'swallow'
   | 'mute'
   | 'half'
   | 'cut'
-  | { readonly status: number; readonly isLate?: boolean }
+  | { readonly status: number; readonly isLate?: boolean; readonly code?: string }
   | { readonly delayMs: number }
 
 export interface SwallowingProxy {
@@ -73,7 +73,7 @@ export async function startSwallowingProxy(t: Test, target: string): Promise<Swa
     if (typeof fault === 'object' && 'delayMs' in fault) await sleep(fault.delayMs)
     const isRefused = typeof fault === 'object' && 'status' in fault
     if (isRefused && fault.isLate !== true) {
-      answer.writeHead(fault.status).end()
+      answer.writeHead(fault.status).end(fault.code && `<Error><Code>${fault.code}</Code></Error>`)
       return
     }
     const reply = await forward(incoming, body)
