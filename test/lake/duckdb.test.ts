@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { isPipelineError } from '../../src/base/errors.ts'
 import { DuckDb, type DuckDbConfig, type Row } from '../../src/lake/duckdb.ts'
+import { encodeParquet } from '../../src/lake/parquet-file.ts'
 import { processesOn } from '../support/cli-process.ts'
 import { until } from '../support/stack.ts'
 
@@ -91,6 +93,27 @@ void t.test('P3.15 a process that was killed is an error, to be tried again', as
   await t.rejects(duckDb.run('select 1'), { code: 'LAKE_DUCKDB' })
   await duckDb.stop()
   t.same(processesOn(config.folder), [])
+})
+
+void t.test('P3.12 a file that has taken the name of another is read as it is', async (t) => {
+  const config = configOf(t)
+  const duckDb = await start(t, config)
+  const path = join(config.folder, 'file.parquet')
+  const hex = (bytes: number) => randomBytes(bytes).toString('hex')
+  const [short, long] = [hex(500), hex(1_000)]
+  const columns = ['a', 'b'].map((name) => ({ name, type: 'string', nullable: false }) as const)
+  const sizes = new Set<number>()
+  for (const row of [
+    [short, long],
+    [long, short],
+  ]) {
+    const file = encodeParquet(columns, { partitionValues: {}, columns: row.map((text) => [text]), rows: 1 })
+    sizes.add(file.length)
+    writeFileSync(path, file)
+    t.same(await duckDb.run(`from '${path}'`), [row])
+    rmSync(path)
+  }
+  t.equal(sizes.size, 1, 'they look alike')
 })
 
 void t.test('P3.12 DuckDB ends with its parent, in mid-query too, and its folder goes', async (t) => {
