@@ -87,6 +87,8 @@ class Compaction {
   readonly #duckDb: DuckDb
   /** First files of groups that were given up, which are not tried again. */
   readonly #givenUp = new Set<string>()
+  /** Files of rows that came since the beginning. They are left to the next run: while rows come, this one would not end. */
+  readonly #later = new Set<string>()
   #result: CompactionResult = {
     ...{ commits: 0, version: undefined, filesRemoved: 0, filesAdded: 0 },
     ...{ bytesRemoved: 0, bytesAdded: 0, rows: 0, abandoned: [] },
@@ -102,17 +104,26 @@ class Compaction {
   }
 
   async run(): Promise<CompactionResult> {
+    const { store } = this.#table
+    let snapshot = await this.#table.refresh()
     for (let conflicts = 0; conflicts < conflictsMax;) {
-      const snapshot = await this.#table.refresh()
-      requireSupport('compact', snapshot, this.#table.store.uri)
-      const files = () => readFiles(this.#table.store, snapshot)
-      const planned = await planCompaction(files, this.#policy, this.#clock.nowMs())
+      requireSupport('compact', snapshot, store.uri)
+      const at = snapshot
+      const planned = await planCompaction(() => this.#files(at), this.#policy, this.#clock.nowMs())
       const groups = planned.filter(({ files: [first] }) => first && !this.#givenUp.has(first.path))
       if (groups.length === 0) return this.#result
       conflicts = (await this.#compact(groups, snapshot)) ? 0 : conflicts + 1
+      const { version } = snapshot
+      snapshot = await this.#table.refresh()
+      for await (const { actions = [] } of readCommits(store, version + 1, snapshot.version))
+        for (const action of actions) if ('add' in action && action.add.dataChange) this.#later.add(action.add.path)
     }
     this.#abandon(`others replaced the files ${conflictsMax} times while they were rewritten`)
     return this.#result
+  }
+
+  async *#files(snapshot: Snapshot): AsyncIterable<Add> {
+    for await (const file of readFiles(this.#table.store, snapshot)) if (!this.#later.has(file.path)) yield file
   }
 
   /** @returns false when it met a conflict and must be planned anew */

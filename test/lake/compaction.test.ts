@@ -261,6 +261,34 @@ void t.test('P3.12 what was planned on files that are gone is dropped and planne
   t.same(await query(lake, 'select count(*), count(distinct stream_seq) from ticks'), [[600n, 600n]])
 })
 
+void t.test('P3.12 a run ends while rows come: those that came since its beginning are left to the next', async (t) => {
+  const store = openMemoryStore()
+  await appendTicks(store, tickBatches(2, 40))
+  let appends = 0
+  const table = await DeltaTable.openExisting({
+    ...store,
+    put: async (key, data) => {
+      // As fast as it compacts.
+      const from = 81 + 80 * appends++
+      if (appends <= 20)
+        await appendTicks(
+          store,
+          tickBatches(2, 40).map((batch) => ({ from: from + batch.from - 1, to: from + batch.to - 1 })),
+        )
+      await store.put(key, data)
+    },
+  })
+  if (!table) throw new Error('no table')
+  t.match(await compactTable(table, policy, at(duringMs)), {
+    commits: 1,
+    filesRemoved: 8,
+    filesAdded: 4,
+    abandoned: [],
+  })
+  t.equal(appends, 4)
+  t.equal((await filesOf(table)).length, 4 + 4 * 8)
+})
+
 void t.test('P3.12 a column that is added meanwhile makes it plan anew', async (t) => {
   const lake = lakeOf(t)
   const store = storeBelow(lake, 'ticks/')

@@ -1,24 +1,44 @@
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readFiles } from '../../src/lake/active-files.ts'
 import type { DeltaTable } from '../../src/lake/delta-table.ts'
 import { openLocalStore } from '../../src/lake/local-store.ts'
-import { type Maintenance, type MaintenancePolicy, startMaintenance } from '../../src/lake/maintenance.ts'
+import {
+  type Maintenance,
+  type MaintenanceKind,
+  type MaintenancePolicy,
+  type MaintenanceRun,
+  startMaintenance,
+} from '../../src/lake/maintenance.ts'
 import { checkTable } from '../../src/lake/table-check.ts'
+import { readHistory } from '../../src/lake/table-history.ts'
 import { processesOn } from '../support/cli-process.ts'
+import { openTestMinio, startTestMinio } from '../support/minio.ts'
 import { tempDir, until } from '../support/stack.ts'
 import { appendTicks, tickBatches } from './tick-table.ts'
 
 const policy: MaintenancePolicy = { orderBy: ['stream_seq'], compactEveryMs: 50, vacuumEveryMs: 50 }
+/** Long over, by every clock. */
+const dt = '2020-01-01'
 
-function start(t: Test, uri: string, changes: Partial<MaintenancePolicy> = {}, isActive = () => true) {
-  const runs: string[] = []
+type NamedRun = { readonly [Kind in MaintenanceKind]: MaintenanceRun<Kind> & { readonly kind: Kind } }[MaintenanceKind]
+
+function start(
+  t: Test,
+  uri: string,
+  {
+    isActive = () => true,
+    env = process.env,
+    ...changes
+  }: Partial<MaintenancePolicy> & { isActive?: () => boolean; env?: NodeJS.ProcessEnv } = {},
+) {
+  const runs: NamedRun[] = []
   const maintenance: Maintenance = startMaintenance(
     uri,
-    process.env,
+    env,
     { ...policy, ...changes },
-    { isActive, onRun: (kind) => runs.push(kind) },
+    { isActive, onRun: (kind, run) => runs.push({ kind, ...run } as NamedRun) },
   )
   t.teardown(() => maintenance.stop())
   return { maintenance, runs }
@@ -30,30 +50,91 @@ async function filesOf(table: DeltaTable): Promise<number> {
   return files.length
 }
 
-void t.test('P3.12 a table is compacted and vacuumed on a schedule, while rows are appended', async (t) => {
-  const store = openLocalStore(tempDir(t))
-  const table = await appendTicks(store, tickBatches(10, 40))
-  const stray = join(store.uri, 'symbol=A')
-  mkdirSync(stray)
-  writeFileSync(join(stray, 'stray.parquet'), 'stray')
-  utimesSync(join(stray, 'stray.parquet'), 1_000, 1_000)
-  const { maintenance } = start(t, store.uri)
-  for (let from = 401; from < 801; from += 40) await appendTicks(store, [{ from, to: from + 40 }])
-  const { compact } = await until('a compaction', () => maintenance.last.compact && maintenance.last, 20_000)
-  t.match(compact, { result: { abandoned: [], commits: 1 }, startedMs: Number, durationMs: Number })
-  await until('a vacuum', () => maintenance.last.vacuum && 'result' in maintenance.last.vacuum, 20_000)
-  await until('all to be compacted', async () => (await filesOf(table)) < 8 * 4, 20_000)
-  await maintenance.stop()
-  const { rows, checks } = await checkTable(store, await table.refresh(), {
-    key: ['stream_seq'],
-    temporaryBytesMax: 2 ** 30,
-  })
-  t.equal(rows, 800)
+async function checkRows(t: Test, table: DeltaTable, expected: number): Promise<void> {
+  const options = { key: ['stream_seq'], temporaryBytesMax: 2 ** 30 }
+  const { rows, checks } = await checkTable(table.store, await table.refresh(), options)
+  t.equal(rows, expected)
   t.ok(
     checks.every(({ ok }) => ok),
     JSON.stringify(checks),
   )
-})
+}
+
+/** What no table needs, from long ago. */
+function writeStray(folder: string): string {
+  const stray = join(folder, 'symbol=A', 'stray.parquet')
+  mkdirSync(dirname(stray))
+  writeFileSync(stray, 'stray')
+  utimesSync(stray, 1_000, 1_000)
+  return stray
+}
+
+function inFolder(t: Test) {
+  const store = openLocalStore(tempDir(t))
+  return { store, env: process.env, strays: [writeStray(store.uri)] }
+}
+
+async function onMinio(t: Test) {
+  const minio = await startTestMinio(t)
+  return { store: openTestMinio(t, minio, { prefix: 'ticks' }), env: { ...process.env, ...minio.access }, strays: [] }
+}
+
+for (const [where, storeOf] of [
+  ['in a folder', inFolder],
+  ['on MinIO', onMinio],
+] as const)
+  void t.test(`P3.12 a table ${where} is compacted and vacuumed on a schedule, while rows are appended`, async (t) => {
+    const { store, env, strays } = await storeOf(t)
+    let batches = 0
+    const append = async () => {
+      const from = 1 + 40 * batches++
+      return appendTicks(store, [{ from, to: from + 40, dt }])
+    }
+    const table = await append()
+    const { maintenance, runs } = start(t, store.uri, { env })
+    const results = () => runs.flatMap((run) => (run.kind === 'compact' && 'result' in run ? [run.result] : []))
+    const isCompacted = () => results().filter(({ commits }) => commits > 0).length >= 2
+    const appendUntilCompacted = async () => {
+      await append()
+      return isCompacted()
+    }
+    await until('rows to be compacted that came in the time of a compaction', appendUntilCompacted, 40_000)
+    const leftByRuns = () =>
+      results().reduce((left, { filesRemoved, filesAdded }) => left - filesRemoved + filesAdded, batches * 4)
+    await until('a run to tell of the last', () => leftByRuns() === 4, 20_000)
+    t.equal(await filesOf(table), 4, 'a file a symbol')
+    const vacuums = () => runs.flatMap((run) => (run.kind === 'vacuum' && 'result' in run ? [run.result] : []))
+    await until('a vacuum', () => vacuums().length > 0, 20_000)
+    t.match(maintenance.last, { compact: { startedMs: Number, durationMs: Number, result: { abandoned: [] } } })
+    await maintenance.stop()
+
+    t.same(
+      runs.filter((run) => 'problem' in run),
+      [],
+      'none failed',
+    )
+    t.same(
+      results().flatMap(({ abandoned }) => abandoned),
+      [],
+      'none gave anything up',
+    )
+    let commits = 0
+    for await (const { info } of readHistory(store, await table.refresh()))
+      if (info.operation === 'OPTIMIZE') commits += 1
+    t.equal(
+      results().reduce((sum, result) => sum + result.commits, 0),
+      commits,
+    )
+    t.equal(
+      vacuums().reduce((sum, { files }) => sum + files, 0),
+      strays.length,
+    )
+    t.same(
+      strays.filter((path) => existsSync(path)),
+      [],
+    )
+    await checkRows(t, table, batches * 40)
+  })
 
 void t.test('P3.12 stopping ends what runs, and leaves the table whole', async (t) => {
   const store = openLocalStore(tempDir(t))
@@ -62,18 +143,13 @@ void t.test('P3.12 stopping ends what runs, and leaves the table whole', async (
   await until('it to run', () => processesOn(store.uri).length > 0, 10_000)
   await maintenance.stop()
   t.same(processesOn(store.uri), [])
-  const { rows, checks } = await checkTable(store, await table.refresh(), {
-    key: ['stream_seq'],
-    temporaryBytesMax: 2 ** 30,
-  })
-  t.equal(rows, 320)
-  t.ok(checks.every(({ ok }) => ok))
+  await checkRows(t, table, 320)
 })
 
 void t.test('P3.12 a stand-by maintains nothing, and what fails is told and done again', async (t) => {
   const folder = tempDir(t)
   let isActive = false
-  const { maintenance, runs } = start(t, folder, { vacuumEveryMs: 0 }, () => isActive)
+  const { maintenance, runs } = start(t, folder, { vacuumEveryMs: 0, isActive: () => isActive })
   const other = start(t, join(folder, 'nowhere'), { compactEveryMs: 0 })
   const { vacuum } = await until('a failure', () => other.maintenance.last.vacuum && other.maintenance.last, 10_000)
   t.match(vacuum, { problem: /there is no such folder/ })
