@@ -8,6 +8,9 @@ interface Partition {
   readonly columns: readonly SinkValue[][]
 }
 
+/** Of one commit: each is a file. */
+const partitionsMax = 1_000
+
 /** The messages of one flush, as rows by partition and as counts. All that came of a message is in one batch. */
 export class SinkBatch implements RowSink {
   readonly #partitions = new Map<string, Partition>()
@@ -21,6 +24,7 @@ export class SinkBatch implements RowSink {
   #duplicates = 0
   #deadLetters = 0
   #empty = 0
+  #hasRefused = false
 
   get rows(): number {
     return this.#rows
@@ -31,8 +35,9 @@ export class SinkBatch implements RowSink {
     return this.#bytes
   }
 
-  get partitions(): number {
-    return this.#partitions.size
+  /** A row was refused: its partition would be one too many. */
+  get hasRefused(): boolean {
+    return this.#hasRefused
   }
 
   get last(): Delivery | undefined {
@@ -44,18 +49,21 @@ export class SinkBatch implements RowSink {
     return this.#firstTimeUs
   }
 
-  add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): void {
+  add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): boolean {
     const partition = this.#partitions.get(key)
-    if (!partition) {
-      this.#partitions.set(key, { partitionValues: partitionValues(), columns: row.map((value) => [value]) })
-      return
+    if (partition) {
+      const { columns } = partition
+      for (let index = 0; index < columns.length; index += 1) columns[index]?.push(row[index] ?? null)
+      return true
     }
-    const { columns } = partition
-    for (let index = 0; index < columns.length; index += 1) columns[index]?.push(row[index] ?? null)
+    this.#hasRefused = this.#partitions.size === partitionsMax
+    if (!this.#hasRefused)
+      this.#partitions.set(key, { partitionValues: partitionValues(), columns: row.map((value) => [value]) })
+    return !this.#hasRefused
   }
 
   /** Counts a message. */
-  note(delivery: Delivery, taken: Taken): void {
+  note(delivery: Delivery, taken: Exclude<Taken, 'full'>): void {
     if (!this.#last) this.#firstSequence = delivery.input.sequence
     this.#last = delivery
     this.#firstTimeUs ??= delivery.input.timeUs

@@ -47,7 +47,6 @@ export interface SinkFlowOptions {
 
 /** Rows of one commit at most, as they may be while a backlog is pending. */
 const rowsMax = 50_000
-const partitionsMax = 1_000
 /** Messages asked for at once: beyond what is full this many may come. */
 const pullMessages = 4_000
 const pullBytes = 8 * 2 ** 20
@@ -184,14 +183,17 @@ export class SinkFlow {
   }
 
   #fill(): void {
-    while (this.#waiting.length > 0 && !this.#isFull()) this.#take(this.#waiting.shift())
+    for (let next = this.#waiting.at(0); next && !this.#isFull() && this.#take(next); next = this.#waiting.at(0))
+      this.#waiting.shift()
   }
 
-  #take(delivery: Delivery): void {
+  /** @returns whether the batch had room for it */
+  #take(delivery: Delivery): boolean {
     const { fold, side, worker, stream, limits, onFatal } = this.#options
     const batch = this.#filling
     const { input } = delivery
     const taken = fold.take(input, batch)
+    if (taken === 'full') return false
     batch.note(delivery, taken)
     if (typeof taken === 'object') {
       const letter = side.storeDeadLetter(worker, stream, { message: input, reason: taken.problem })
@@ -203,6 +205,7 @@ export class SinkFlow {
         this.#isOld = true
         this.#pump()
       }, limits.ms)
+    return true
   }
 
   #hasRoom(): boolean {
@@ -218,8 +221,8 @@ export class SinkFlow {
 
   /** No message may be added to the batch that is filled. */
   #isFull(): boolean {
-    const { rows, bytes, partitions } = this.#filling
-    return rows >= rowsMax || bytes >= this.#options.limits.bytes || partitions >= partitionsMax
+    const { rows, bytes, hasRefused } = this.#filling
+    return rows >= rowsMax || bytes >= this.#options.limits.bytes || hasRefused
   }
 
   #isDue(): boolean {

@@ -15,8 +15,11 @@ export interface SinkFold {
   beforeCommit?(): Promise<void>
 }
 
-/** What became of a message: how many rows were added, or why there are none. */
-export type Taken = number | 'duplicate' | 'empty' | { readonly problem: string }
+/**
+ * What became of a message: how many rows were added, or why there are none. `full`: they were refused, and the message comes
+ * again for the next commit.
+ */
+export type Taken = number | 'duplicate' | 'empty' | 'full' | { readonly problem: string }
 
 /** Where rows are put. */
 export interface RowSink {
@@ -25,6 +28,7 @@ export interface RowSink {
    * @param key names its partition
    * @param partitionValues by partition column; asked for with the first row
    * @param row a value for each of the other columns, in their order
+   * @returns false when there was no room for one more partition
    */
-  add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): void
+  add(key: string, partitionValues: () => Readonly<Record<string, string>>, row: readonly SinkValue[]): boolean
 }

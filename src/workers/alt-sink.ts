@@ -63,7 +63,7 @@ export function createAltSink(categories: KnownNames, lastIds: LastIds): SinkFol
       if (!categories.admits(category)) return { problem: categories.refusal(category) }
       if (document.docId !== undefined && recent.isRepeat(document.hashId, sequence)) return 'duplicate'
       const dt = dateFromUs(document.eventTsUs)
-      rows.add(`${category}/${dt}`, () => ({ category, dt }), [
+      const hasRoom = rows.add(`${category}/${dt}`, () => ({ category, dt }), [
         sequence,
         document.eventTsUs,
         document.ingestTsUs,
@@ -77,7 +77,7 @@ export function createAltSink(categories: KnownNames, lastIds: LastIds): SinkFol
         document.metadata ?? null,
         document.hashId,
       ])
-      return 1
+      return hasRoom ? 1 : 'full'
     },
   }
 }

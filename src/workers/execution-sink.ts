@@ -110,7 +110,7 @@ export function createExecutionSink(): SinkFold {
       const encoded = rowsOf(input, message)
       if (!Array.isArray(encoded)) return encoded
       const dt = dateFromUs(usFromRfc3339(message.transactTime) ?? 0)
-      for (const row of encoded) rows.add(dt, () => ({ dt }), row)
+      for (const row of encoded) if (!rows.add(dt, () => ({ dt }), row)) return 'full'
       return encoded.length
     },
   }

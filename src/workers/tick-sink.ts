@@ -56,7 +56,7 @@ export function createTickSink(symbols: KnownNames, lastIds: LastIds): SinkFold 
       if (!symbols.admits(symbol)) return { problem: symbols.refusal(symbol) }
       if (tick.tradeId !== undefined && recent.isRepeat(tick.hashId, sequence)) return 'duplicate'
       const dt = dateFromUs(tick.eventTsUs)
-      rows.add(`${symbol}/${dt}`, () => ({ symbol, dt }), [
+      const hasRoom = rows.add(`${symbol}/${dt}`, () => ({ symbol, dt }), [
         sequence,
         tick.eventTsUs,
         tick.ingestTsUs,
@@ -68,7 +68,7 @@ export function createTickSink(symbols: KnownNames, lastIds: LastIds): SinkFold 
         tick.sourceSeq ?? null,
         tick.hashId,
       ])
-      return 1
+      return hasRoom ? 1 : 'full'
     },
   }
 }

@@ -25,8 +25,7 @@ const fold = (): SinkFold => ({
     if (text === 'same') return 'duplicate'
     if (text === 'none') return 'empty'
     const [partition = ''] = text.split(' ')
-    rows.add(partition, () => ({ partition }), [sequence, text])
-    return 1
+    return rows.add(partition, () => ({ partition }), [sequence, text]) ? 1 : 'full'
   },
 })
 
@@ -177,6 +176,13 @@ void t.test('P3.09 a flush has at most 1,000 partitions', async (t) => {
   t.same(
     table.commits.map(({ partitions }) => partitions.length),
     [1_000, 1_000, 500],
+  )
+  await publish(Array.from({ length: 4_000 }, (_, index) => `q${index % 1_000} x`))
+  await loop.flush(5_000)
+  t.same(
+    table.commits.slice(3).map(({ partitions, rows }) => [partitions.length, rows]),
+    [[1_000, 4_000]],
+    'to those that it has, rows are added',
   )
 })
 
