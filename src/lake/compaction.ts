@@ -200,8 +200,9 @@ class Compaction {
     const paths = new Set(batch.flatMap(({ sources }) => sources.files.map(({ path }) => decodedPath(path))))
     const oldestMs = Math.min(...batch.map(({ add }) => add.modificationTime))
     const version = await this.#table.commit('compact', async (snapshot) => {
-      for await (const { actions = [] } of readCommits(store, seen + 1, snapshot.version))
-        if (actions.some((action) => isAgainst(action, paths, planned))) return undefined
+      for await (const { actions } of readCommits(store, seen + 1, snapshot.version))
+        // One that was cleaned up may have been against it.
+        if (!actions || actions.some((action) => isAgainst(action, paths, planned))) return undefined
       seen = snapshot.version
       // A vacuum may take the results for leftovers.
       const nowMs = this.#clock.nowMs()

@@ -176,14 +176,11 @@ class LocalStore implements ObjectStore {
 
   delete(keys: readonly string[]): Promise<void> {
     return this.#explained('deleting', async () => {
-      const left = keys.filter(canBeThere)
-      const one = async () => {
-        for (let key = left.pop(); key !== undefined; key = left.pop()) {
-          const path = this.#path(key)
-          await this.#unlessMissing(() => unlink(path))
-        }
+      const left = keys.filter(canBeThere).values()
+      const some = async () => {
+        for (const key of left) await this.#unlessMissing(() => unlink(this.#path(key)))
       }
-      await Promise.all(Array.from({ length: deletesAtOnce }, one))
+      await Promise.all(Array.from({ length: deletesAtOnce }, some))
     })
   }
 

@@ -12,7 +12,7 @@ const keysAtOnce = 1_000
 /**
  * Deletes what is older than the table's retention from the log, up to the checkpoint that the versions within it need: the
  * newest one before all of them, and before the one that `_last_checkpoint` names. That checkpoint and the commit of its
- * version stay; the oldest files go first, so that there is no gap after any checkpoint that stays, however it ends.
+ * version stay; the oldest files go first, a thousand at a time, so that however it ends there is a gap before it at most.
  *
  * @returns how many files it deleted
  * @see Delta protocol, "Metadata Cleanup"

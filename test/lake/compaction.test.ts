@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readFiles } from '../../src/lake/active-files.ts'
 import type { Add } from '../../src/lake/actions.ts'
+import { writeCheckpoint } from '../../src/lake/checkpoint-write.ts'
 import { type CompactionPolicy, compactionDefaults, planCompaction } from '../../src/lake/compaction-plan.ts'
 import { compactTable } from '../../src/lake/compaction.ts'
 import { DeltaTable } from '../../src/lake/delta-table.ts'
 import { openLocalStore } from '../../src/lake/local-store.ts'
+import { cleanUpLog } from '../../src/lake/log-cleanup.ts'
 import { readCommit } from '../../src/lake/log-files.ts'
 import { openMemoryStore } from '../../src/lake/memory-store.ts'
 import { queryLake } from '../../src/lake/query.ts'
@@ -287,6 +289,31 @@ void t.test('P3.12 a run ends while rows come: those that came since its beginni
   })
   t.equal(appends, 4)
   t.equal((await filesOf(table)).length, 4 + 4 * 8)
+})
+
+void t.test('P3.12 what commits did that were cleaned up meanwhile is not undone', async (t) => {
+  const lake = lakeOf(t)
+  const store = storeBelow(lake, 'ticks/')
+  // A log that may forget at once.
+  const configuration = { 'delta.logRetentionDuration': 'interval 0 seconds' }
+  await DeltaTable.open(store, { ...tickDefinition, configuration })
+  const writer = await appendTicks(store, tickBatches(3, 100, { symbols: ['A', 'B'] }))
+  const [gone] = await filesOf(writer)
+  if (!gone) throw new Error('no file')
+  const other = async () => {
+    const info = { operation: 'WRITE', isBlindAppend: false } as const
+    const remove = { path: gone.path, deletionTimestamp: 1, dataChange: true }
+    await writer.commit('append', () => ({ info, actions: [{ remove }] }))
+    await appendTicks(store, [{ from: 301, to: 401, symbols: ['A', 'B'] }])
+    const snapshot = await writer.refresh()
+    await writeCheckpoint(store, snapshot, duringMs)
+    await cleanUpLog(store, snapshot.properties, Date.now() + 1_000)
+  }
+  const table = await DeltaTable.openExisting(onPut(store, other))
+  if (!table) throw new Error('no table')
+  const result = await compactTable(table, policy, at(duringMs))
+  t.match(result, { filesAdded: 2, filesRemoved: 5, rows: 250, abandoned: [] })
+  t.same(await query(lake, 'select count(*), count(distinct stream_seq) from ticks'), [[350n, 350n]])
 })
 
 void t.test('P3.12 a column that is added meanwhile makes it plan anew', async (t) => {
