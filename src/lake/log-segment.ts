@@ -72,10 +72,21 @@ export function gapOf({ commits }: LogListing, { checkpoint, version }: LogSegme
   return undefined
 }
 
+/** The first of the commits that lead to a version without a gap; the version after it when its own is missing. */
+function firstLeadingTo({ commits }: LogListing, version: number): number {
+  let first = version + 1
+  for (let at = commits.length - 1; at >= 0; at -= 1) {
+    const found = commits[at]?.version ?? -1
+    if (found > version) continue
+    if (found !== first - 1) break
+    first = found
+  }
+  return first
+}
+
 /** What a version can be made of, from a listing that has it: the newest checkpoint first, none last. */
 export function segmentsOf(listing: LogListing, version: number): LogSegment[] {
-  const checkpoints = [...listing.checkpoints.filter((checkpoint) => checkpoint.version <= version), undefined]
-  return checkpoints
-    .map((checkpoint) => ({ checkpoint, version }))
-    .filter((segment) => gapOf(listing, segment) === undefined)
+  const first = firstLeadingTo(listing, version)
+  const checkpoints = listing.checkpoints.filter((each) => each.version <= version && each.version >= first - 1)
+  return [...checkpoints, ...(first === 0 ? [undefined] : [])].map((checkpoint) => ({ checkpoint, version }))
 }
