@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline/promises'
 import { exitCodes, PipelineError } from '../base/errors.ts'
-import { parseOwnJson } from '../base/json.ts'
 import { readFiles } from '../lake/active-files.ts'
 import type { DeltaTable } from '../lake/delta-table.ts'
+import { fileStats } from '../lake/file-stats.ts'
 import { appIdOf } from '../runtime/sink-position.ts'
 import type { StreamName } from '../subjects/contract.ts'
 import { type NatsOption, withNats } from './connect.ts'
@@ -86,10 +86,9 @@ async function heldSequenceOf(table: DeltaTable, name: string, stream: StreamNam
   let held = 0
   for (const { appId, version } of snapshot.txns.values())
     if (appId.startsWith(`${stream}@`) && appId.endsWith(`/${name}`)) held = Math.max(held, Number(version))
-  for await (const { stats = '{}' } of readFiles(store, snapshot)) {
+  for await (const file of readFiles(store, snapshot)) {
     interrupted.throwIfAborted()
-    const { maxValues } = parseOwnJson(stats) as { readonly maxValues?: { readonly stream_seq?: number | string } }
-    held = Math.max(held, Number(maxValues?.stream_seq ?? 0))
+    held = Math.max(held, Number(fileStats(file).maxValues?.['stream_seq'] ?? 0))
   }
   return held
 }

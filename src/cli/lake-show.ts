@@ -1,6 +1,7 @@
 import { readFiles } from '../lake/active-files.ts'
 import type { MetaData } from '../lake/actions.ts'
-import { numRecords, readHistory, type TableCommit } from '../lake/table-history.ts'
+import { fileStats } from '../lake/file-stats.ts'
+import { readHistory, type TableCommit } from '../lake/table-history.ts'
 import { fieldsOf } from '../lake/table-schema.ts'
 import { interrupted } from './interrupt.ts'
 import {
@@ -31,7 +32,7 @@ async function sizeOf({ store, snapshot }: OpenedTable): Promise<Size> {
     interrupted.throwIfAborted()
     files += 1
     bytes += add.size
-    const own = numRecords(add)
+    const own = fileStats(add).numRecords
     rows = rows === null || own === undefined ? null : rows + own
     partitions.add(JSON.stringify(add.partitionValues))
   }

@@ -3,7 +3,8 @@ import { readFiles } from '../lake/active-files.ts'
 import { openStore } from '../lake/open-store.ts'
 import { loadSnapshot } from '../lake/snapshot.ts'
 import { type ObjectStore, storeBelow } from '../lake/store.ts'
-import { numRecords, readHistory } from '../lake/table-history.ts'
+import { fileStats } from '../lake/file-stats.ts'
+import { readHistory } from '../lake/table-history.ts'
 import type { SinkName } from '../runtime/flush-limits.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { type StreamName, workerSpec } from '../subjects/contract.ts'
@@ -77,7 +78,7 @@ async function auditTable(
   if (!snapshot)
     return { name, version: -1, rows: 0, messages, duplicates: 0, deadLetters: 0, problems: ['is not there'] }
   let rows = 0
-  for await (const add of readFiles(store, snapshot)) rows += numRecords(add) ?? 0
+  for await (const add of readFiles(store, snapshot)) rows += fileStats(add).numRecords ?? 0
   const counts = { messages: 0, rows: 0, duplicates: 0, deadLetters: 0, empty: 0 }
   for await (const { info } of readHistory(store, snapshot))
     for (const key of Object.keys(counts) as (keyof typeof counts)[]) counts[key] += Number(info[key] ?? 0)

@@ -1,5 +1,5 @@
-import { parseOwnJson } from '../base/json.ts'
 import type { Add, MetaData } from './actions.ts'
+import { fileStats } from './file-stats.ts'
 import { fieldsOf } from './table-schema.ts'
 
 export interface CompactionPolicy {
@@ -93,14 +93,9 @@ function isCandidate(file: Add, policy: CompactionPolicy, nowMs: number): boolea
   return file.size < policy.targetBytes * 0.75 || isClosed(file, policy, nowMs)
 }
 
-function sourceOf(
-  { path, size, partitionValues, modificationTime, stats }: Add,
-  { orderBy }: CompactionPolicy,
-): SourceFile {
-  const { numRecords, minValues } = (stats === undefined ? {} : parseOwnJson(stats)) as {
-    readonly numRecords?: number
-    readonly minValues?: Readonly<Record<string, unknown>>
-  }
+function sourceOf(file: Add, { orderBy }: CompactionPolicy): SourceFile {
+  const { path, size, partitionValues, modificationTime } = file
+  const { numRecords, minValues } = fileStats(file)
   const from = String(minValues?.[orderBy[0] ?? ''])
   return {
     ...{ path, size, partitionValues, modificationTime, rows: numRecords },

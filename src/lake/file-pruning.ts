@@ -1,6 +1,6 @@
 import { usFromRfc3339, usPerDay } from '../base/clock.ts'
-import { parseOwnJson } from '../base/json.ts'
 import type { Add } from './actions.ts'
+import { fileStats, type FileStats } from './file-stats.ts'
 import { compareKeys } from './store.ts'
 import type { Field } from './table-schema.ts'
 
@@ -25,13 +25,13 @@ type Bounds = { readonly min: Comparable; readonly max: Comparable } | null
 
 /** Whether a file can hold rows that one of the scans keeps. */
 export function mayMatch(file: Add, scans: readonly Scan[], fields: readonly Field[]): boolean {
-  let stats: Stats | undefined
+  let stats: FileStats | undefined
   const boundsOf = (name: string): Bounds | undefined => {
     const field = fields.find((candidate) => candidate.name === name)
     if (!field || typeof field.type !== 'string') return undefined
     const value = file.partitionValues[name]
     if (value !== undefined) return partitionBounds(value, field.type)
-    stats ??= file.stats === undefined ? {} : (parseOwnJson(file.stats) as Stats)
+    stats ??= fileStats(file)
     const min = comparable(stats.minValues?.[name], field.type)
     const max = comparable(stats.maxValues?.[name], field.type)
     // Some writers cut times in their statistics to milliseconds.
@@ -45,11 +45,6 @@ export function mayMatch(file: Add, scans: readonly Scan[], fields: readonly Fie
       return bounds === undefined || mayHold(filter, bounds)
     }),
   )
-}
-
-interface Stats {
-  readonly minValues?: Readonly<Record<string, unknown>>
-  readonly maxValues?: Readonly<Record<string, unknown>>
 }
 
 function partitionBounds(value: string | null, type: string): Bounds | undefined {

@@ -13,7 +13,8 @@ import type { Snapshot } from './snapshot.ts'
 import { scanOf, sqlList, sqlName, sqlPath } from './sql.ts'
 import type { ObjectStore } from './store.ts'
 import { type Field, fieldsOf } from './table-schema.ts'
-import { numRecords, readHistory } from './table-history.ts'
+import { fileStats } from './file-stats.ts'
+import { readHistory } from './table-history.ts'
 
 /** One thing that was looked at: how much of it, how much of that is wrong, and the first of that in words. */
 export interface Check {
@@ -178,7 +179,7 @@ class TableChecker {
       ]
     }
     return batch.flatMap((add, index) => {
-      const [found, said] = [counts.get(index) ?? 0, numRecords(add)]
+      const [found, said] = [counts.get(index) ?? 0, fileStats(add).numRecords]
       this.#rows += found
       return said === undefined || said === found
         ? []

@@ -1,5 +1,5 @@
-import { parseOwnJson } from '../base/json.ts'
-import type { Action, Add, CommitInfoFields, Txn } from './actions.ts'
+import type { Action, CommitInfoFields, Txn } from './actions.ts'
+import { fileStats } from './file-stats.ts'
 import { listLog, type LogSegment } from './log-segment.ts'
 import { readCommits } from './log-files.ts'
 import type { ObjectStore } from './store.ts'
@@ -34,7 +34,7 @@ export async function* readHistory(store: ObjectStore, { version: newest }: LogS
 function commitOf(version: number, modifiedMs: number, actions: readonly Action[]): TableCommit {
   const adds = actions.flatMap((action) => ('add' in action ? [action.add] : []))
   const removes = actions.flatMap((action) => ('remove' in action ? [action.remove] : []))
-  const rows = adds.map(numRecords)
+  const rows = adds.map((add) => fileStats(add).numRecords)
   return {
     version,
     modifiedMs,
@@ -46,11 +46,4 @@ function commitOf(version: number, modifiedMs: number, actions: readonly Action[
     bytesRemoved: removes.reduce((sum, { size = 0 }) => sum + size, 0),
     rowsAdded: rows.every((count) => count !== undefined) ? rows.reduce((sum, count) => sum + count, 0) : undefined,
   }
-}
-
-/** Rows of a file by its statistics. */
-export function numRecords({ stats }: Add): number | undefined {
-  if (stats === undefined) return undefined
-  const { numRecords: rows } = parseOwnJson(stats) as { readonly numRecords?: number }
-  return rows
 }
