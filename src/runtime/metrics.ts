@@ -20,7 +20,7 @@ export function createWorkerMetrics(
   const batchSize = new Histogram({
     name: 'worker_batch_size',
     help: 'Messages in a batch',
-    buckets: [1, 2, 5, 10, 20, 50, 100],
+    buckets: [1, 2, 5, 10, 20, 50, 100, 1_000, 5_000, 20_000, 50_000],
     registers,
   })
   const gauge = (name: string, help: string, value: () => number) =>
