@@ -2,10 +2,9 @@ import { ExecutionFeed } from '../http/execution-feed.ts'
 import { createGateway } from '../http/gateway.ts'
 import { createWorkerHttp } from '../http/health-routes.ts'
 import { CommandPublisher } from '../runtime/command-publisher.ts'
-import { HealthMonitor } from '../runtime/health.ts'
 import { createOrderMetrics, createWorkerMetrics } from '../runtime/metrics.ts'
-import { workerSpec } from '../subjects/contract.ts'
 import { listen, type Running, servedOf, type Shared } from './shared.ts'
+import { createHealth } from './worker-port.ts'
 
 /** A door opens when it knows the recent orders, or after this long. */
 const catchUpMs = 10_000
@@ -16,20 +15,11 @@ const connectionsGraceMs = 3_000
 /** Starts the HTTP door for orders. */
 export async function startGateway(shared: Shared): Promise<Running> {
   const { nats, settings, log, publisher, monitor, options } = shared
-  const spec = workerSpec('gateway')
   const feed = new ExecutionFeed(nats)
   await feed.start(options.onFatal)
   await feed.caughtUp(catchUpMs)
-  const health = new HealthMonitor({
-    spec,
-    instance: options.instance,
-    nats,
-    monitor,
-    settings,
-    log,
-    follows: { stream: 'EXECUTIONS', sequence: () => feed.sequence },
-    connections: () => connections(),
-  })
+  const follows = { stream: 'EXECUTIONS', sequence: () => feed.sequence } as const
+  const health = createHealth('gateway', shared, { follows }, () => connections())
   const { registry } = createWorkerMetrics('gateway', { lag: () => health.lag(), monitor })
   const served = servedOf(health, { registry })
   const app = createGateway({

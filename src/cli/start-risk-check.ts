@@ -4,15 +4,12 @@ import { Gate } from '../domain/gate.ts'
 import { storageFull } from '../domain/risk-check.ts'
 import { takeJsonBodies } from '../http/bodies.ts'
 import { addCheckRoute, CheckCounts } from '../http/check-routes.ts'
-import { createWorkerHttp } from '../http/health-routes.ts'
 import { dayTimeUs } from '../runtime/config.ts'
-import { HealthMonitor } from '../runtime/health.ts'
-import { createWorkerMetrics } from '../runtime/metrics.ts'
 import { PositionCache } from '../runtime/position-cache.ts'
 import { addCheckCounter } from '../runtime/risk-gauges.ts'
-import { workerSpec } from '../subjects/contract.ts'
 import { StatelessCheck } from '../workers/risk-check.ts'
-import { listen, type Running, servedOf, type Shared } from './shared.ts'
+import { listen, type Running, type Shared } from './shared.ts'
+import { createWorkerPort } from './worker-port.ts'
 
 const positionTtlMs = 1_000
 
@@ -40,20 +37,8 @@ export async function startRiskCheck(shared: Shared): Promise<Running> {
     nowUs: () => systemClock.nowMs() * 1_000,
     onFatal: options.onFatal,
   })
-  const health = new HealthMonitor({
-    spec: workerSpec('risk-check'),
-    instance: options.instance,
-    nats,
-    monitor,
-    settings,
-    log,
-    redis: positions,
-    connections: () => connections(),
-  })
-  const metrics = createWorkerMetrics('risk-check', { lag: () => health.lag(), monitor })
+  const { health, metrics, http } = createWorkerPort('risk-check', shared, { redis: positions })
   addCheckCounter(metrics.registry, counts)
-  const http = createWorkerHttp('risk-check', servedOf(health, metrics), () => nats.isConnected(), log)
-  const connections = shared.connections.watch(http)
   takeJsonBodies(http)
   addCheckRoute(
     http,

@@ -1,22 +1,19 @@
 import { messageOf } from '../base/errors.ts'
-import { createWorkerHttp } from '../http/health-routes.ts'
 import { addSinkRoutes } from '../http/sink-routes.ts'
 import type { ObjectStore } from '../lake/store.ts'
 import { flushLimitsOf, type SinkName } from '../runtime/flush-limits.ts'
-import { HealthMonitor } from '../runtime/health.ts'
 import { KnownNames } from '../runtime/known-names.ts'
 import { LakeHealth } from '../runtime/lake-health.ts'
-import { createWorkerMetrics } from '../runtime/metrics.ts'
 import type { SinkFold } from '../runtime/sink-fold.ts'
 import { SinkLoop } from '../runtime/sink-loop.ts'
 import { addSinkMetrics } from '../runtime/sink-metrics.ts'
-import { workerSpec } from '../subjects/contract.ts'
 import { altDocs, createAltSink } from '../workers/alt-sink.ts'
 import { createExecutionSink, executions } from '../workers/execution-sink.ts'
 import { createTickSink, marketTicks } from '../workers/tick-sink.ts'
 import { LakeSinkTable, type NamedTable } from './lake-sink.ts'
 import { startSinkMaintenance } from './sink-maintenance.ts'
-import { listen, type Running, servedOf, type Shared } from './shared.ts'
+import type { Running, Shared } from './shared.ts'
+import { createWorkerPort, loopOptions, startOnPort } from './worker-port.ts'
 
 /** The table of each sink, and what it does with a message. */
 const sinks: Readonly<
@@ -37,12 +34,11 @@ function knownNames(table: LakeSinkTable, column: string, { settings, log }: Sha
   return new KnownNames(table.nameStore(column), settings.LAKE_SYMBOLS_MAX, log)
 }
 
-/** Starts a sink, its health and its port. A stand-by is started too: it waits in its loop. */
+/** Starts a sink, its health and its port. */
 export async function startSink(name: SinkName, shared: Shared): Promise<Running> {
-  const { nats, settings, log, publisher, monitor, options } = shared
-  const spec = workerSpec(name)
+  const { settings, log } = shared
   const limits = flushLimitsOf(name, settings)
-  const startedMs = Date.now()
+  const startedMs = performance.now()
   const lake = await shared.lake()
   const { definition, fold } = sinks[name]
   const table = new LakeSinkTable(lake, definition, (error) =>
@@ -52,21 +48,14 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
     ),
   )
   const loop = new SinkLoop({
-    nats,
-    spec,
+    ...loopOptions(name, shared),
     fold: fold(table, shared),
     table,
     limits,
-    settings,
-    log,
-    publisher,
-    instance: options.instance,
-    lastSequenceOf: (stream) => monitor.get(stream)?.lastSequence,
-    onFatal: options.onFatal,
     onCommitted: (committed) => {
       count(committed)
-      metrics.batchSize.observe(committed.messages)
-      health.latencies.add(committed.latencyMs)
+      port.metrics.batchSize.observe(committed.messages)
+      port.health.latencies.add(committed.latencyMs)
       lakeHealth.succeeded()
     },
   })
@@ -74,34 +63,24 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
     (key) => probe(lake, key),
     () => loop.storeProblem,
   )
-  const health = new HealthMonitor({
-    spec,
-    instance: options.instance,
-    nats,
-    monitor,
-    settings,
-    log,
+  const port = createWorkerPort(name, shared, {
     loop: () => loop.state(),
     lake: { health: lakeHealth, flushMs: limits.ms },
-    connections: () => connections(),
   })
+  const count = addSinkMetrics(port.metrics.registry)
   const maintenance = startSinkMaintenance(
     `${lake.uri}/${definition.name}`,
     settings,
     log,
     () => loop.state().phase === 'active',
   )
-  const metrics = createWorkerMetrics(name, { lag: () => health.lag(), monitor, loop: () => loop.state() })
-  const count = addSinkMetrics(metrics.registry)
-  const http = createWorkerHttp(name, servedOf(health, metrics), () => nats.isConnected(), log)
-  const connections = shared.connections.watch(http)
-  addSinkRoutes(http, {
+  addSinkRoutes(port.http, {
     standbyOf: () => loop.state().holder,
     flush: (timeoutMs) => loop.flush(timeoutMs),
     stats: () => {
       const { settledSequence, pendingOutputs, deadLetters, batches, redelivered } = loop.state()
       return {
-        uptime_seconds: Math.floor((Date.now() - startedMs) / 1_000),
+        uptime_seconds: Math.floor((performance.now() - startedMs) / 1_000),
         table: definition.name,
         version: loop.version,
         stream_seq: settledSequence,
@@ -110,32 +89,15 @@ export async function startSink(name: SinkName, shared: Shared): Promise<Running
         commits: batches,
         rows_buffered: pendingOutputs,
         redelivered,
-        latency_ms: health.latencies.percentiles(),
+        latency_ms: port.health.latencies.percentiles(),
         maintenance: maintenance.stats(),
       }
     },
   })
-  try {
-    await listen(http, name, shared)
-  } catch (error) {
-    health.stop()
-    await maintenance.stop()
-    throw error
-  }
-  let isStopping = false
-  // A stand-by waits here for as long as it takes; the process is up meanwhile.
-  loop.start().catch((error: unknown) => {
-    if (!isStopping) options.onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+  return startOnPort(name, shared, port, {
+    start: () => loop.start(),
+    stop: () => Promise.all([loop.stop(), maintenance.stop()]),
   })
-  return {
-    name,
-    stop: async () => {
-      isStopping = true
-      await Promise.all([loop.stop(), maintenance.stop()])
-      health.stop()
-      await http.close()
-    },
-  }
 }
 
 /** Says that writing works, and when it last did. */
