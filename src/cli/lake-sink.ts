@@ -14,6 +14,7 @@ import type { SinkAppended, SinkCommit, SinkTable, SinkTableState } from '../run
 
 /** Of the files that the last commits have added; many small ones take long to read. */
 const lastFilesMax = 4_000
+const hashId = /^[0-9a-f]{16}$/
 
 export interface NamedTable extends TableDefinition {
   readonly name: string
@@ -85,7 +86,12 @@ export class LakeSinkTable implements SinkTable {
       const ids: (readonly [string, number])[] = []
       let files = 0
       for await (const rows of readLastFiles(this.#store, this.#opened().version, ['hash_id', 'stream_seq', named])) {
-        for (const row of rows) if (row[named] !== null) ids.push([String(row['hash_id']), Number(row['stream_seq'])])
+        for (const row of rows) {
+          const { hash_id: id, stream_seq: sequence } = row
+          // Other writers may leave them out.
+          if (row[named] === null || typeof id !== 'string' || !hashId.test(id) || sequence === null) continue
+          ids.push([id, Number(sequence)])
+        }
         files += 1
         if (ids.length >= count || files >= lastFilesMax) break
       }

@@ -1,7 +1,5 @@
-import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import {
   type AsyncBuffer,
-  type Compressors,
   type FileMetaData,
   parquetMetadataAsync,
   type ParquetRowRange,
@@ -16,14 +14,8 @@ import { isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
 import { type Action, checkedAction } from './actions.ts'
 import { blockBuffer } from './block-buffer.ts'
 import { type ActionKind, actionKinds, fieldNames } from './checkpoint-schema.ts'
+import { decompressors } from './decompressors.ts'
 import type { ObjectStore } from './store.ts'
-
-/** Those of others than hyparquet has: delta-rs writes none, Spark snappy. */
-const compressors: Compressors = {
-  ZSTD: (data) => zstdDecompressSync(data),
-  GZIP: (data) => gunzipSync(data),
-  BROTLI: (data) => brotliDecompressSync(data),
-}
 
 /** Decoded at once; as many as other writers put into a page. */
 const rowsAtOnce = 20_000
@@ -81,7 +73,7 @@ export function scanOf(
   { file, metadata }: CheckpointFile,
   isKept: (kind: ActionKind, field: string) => boolean,
 ): Promise<ParquetScan> {
-  return parquetScan({ file, metadata: prunedTo(metadata, isKept), compressors })
+  return parquetScan({ file, metadata: prunedTo(metadata, isKept), compressors: decompressors })
 }
 
 /** The bodies of actions, null or undefined in rows of other kinds. @throws Error when the data are broken */
