@@ -1,5 +1,6 @@
 import type { Layout } from '../src/cli/stack.ts'
 import { checkBench } from './check.ts'
+import { compactionBench } from './compaction.ts'
 import { flatBench, type FlatOptions } from './flat.ts'
 import { httpBench } from './http.ts'
 import { lakeBench } from './lake.ts'
@@ -44,6 +45,8 @@ const quick = {
   symbols: 100,
   versions: 1_000,
   ticks: 5_000,
+  files: 40,
+  rows: 20_000,
 }
 const full = {
   commands: 500_000,
@@ -57,6 +60,8 @@ const full = {
   symbols: 10_000,
   versions: 100_000,
   ticks: 50_000,
+  files: 1_000,
+  rows: 2_000_000,
 }
 
 /** Every scenario but the soak. */
@@ -76,6 +81,7 @@ export async function allRows(
     ...(await checkBench(session, { layouts, rounds, requests: checks })),
     ...(await parquetBench(session, { rows: size.ticks, fileRows: [size.ticks, 250], rounds })),
     ...(await lakeBench(session, { versions: size.versions, fileActions: size.versions * 10, rounds: 1 })),
+    ...(await compactionBench(session, { files: size.files, rows: size.rows, rounds: 1 })),
     ...(await flatRows(session, { layout, rounds, ratePerSecond: rate, ...size }, commands)),
   ]
 }

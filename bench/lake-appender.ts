@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkpointProcess } from '../src/lake/checkpoint-process.ts'
 import { DeltaTable } from '../src/lake/delta-table.ts'
@@ -7,6 +7,7 @@ import { openStore } from '../src/lake/open-store.ts'
 import { storeBelow } from '../src/lake/store.ts'
 import { marketTicks } from '../src/workers/tick-sink.ts'
 import { ticks } from './parquet.ts'
+import { peakRssMb, peakRssMbBelow } from './peak-memory.ts'
 
 /** The process whose start and memory `bench lake` measures: opens a table, appends to it, and writes its checkpoint. */
 
@@ -23,26 +24,6 @@ export interface AppenderFigures {
 const [lakeFolder = '', name = '', appId = ''] = process.argv.slice(2)
 const appends = 20
 
-/** Largest so far; 0 where nobody says. */
-function peakRssMb(pid: number | 'self' = 'self'): number {
-  try {
-    return Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024
-  } catch {
-    return 0
-  }
-}
-
-function childrenRssMb(): number {
-  try {
-    const pids = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ')
-    // Before it becomes another program, a child shows the memory of its parent.
-    const children = pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('checkpoint-child'))
-    return children.reduce((sum, pid) => sum + peakRssMb(Number(pid)), 0)
-  } catch {
-    return 0
-  }
-}
-
 const startedMs = performance.now()
 const lake = await openStore(lakeFolder, process.env)
 const table = await DeltaTable.open(storeBelow(lake, `${name}/`), marketTicks)
@@ -58,7 +39,7 @@ const appendMs = (performance.now() - appendsMs) / appends
 const rssMb = peakRssMb()
 const checkpointMs = performance.now()
 let rssCheckpointMb = 0
-const watch = setInterval(() => (rssCheckpointMb = Math.max(rssCheckpointMb, childrenRssMb())), 20)
+const watch = setInterval(() => (rssCheckpointMb = Math.max(rssCheckpointMb, peakRssMbBelow('checkpoint-child'))), 20)
 await checkpointProcess(lake.uri, name, process.env)(table.snapshot)
 clearInterval(watch)
 if (!existsSync(join(lakeFolder, name, checkpointKey(table.version)))) throw new Error('there is no checkpoint')

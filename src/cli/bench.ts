@@ -143,6 +143,14 @@ export function addBenchCommand(program: Command): void {
     .action(async (options: CommonOptions & { versions: number; fileActions: number }) => {
       await runBench(options, async (session) => (await import('../../bench/lake.ts')).lakeBench(session, options))
     })
+  scenario('compaction', 'what becomes of small files: speed and memory of a compaction, queries before and after', 1)
+    .option('--files <n>', 'files of the table', wholeNumber, 1_000)
+    .option('--rows <n>', 'rows in them', wholeNumber, 2_000_000)
+    .action(async (options: CommonOptions & { files: number; rows: number }) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/compaction.ts')).compactionBench(session, options),
+      )
+    })
   bench
     .command('soak')
     .description('a whole stack at a fixed rate for long: does memory, backlog or latency grow?')

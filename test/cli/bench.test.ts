@@ -138,6 +138,21 @@ void t.test('P3.17 bench lake: a long log is opened, appended to and checkpointe
   t.match(row?.note, '800 files in version 200')
 })
 
+void t.test('P3.12 bench compaction: fewer files, the same rows, and the memory it took', async (t) => {
+  const [row] = await benchRows(t, 'compaction', '--files', '40', '--rows', '4000')
+  t.match(row, { scenario: 'compaction', load: '4000 rows in 40 files', unit: 'rowsPerSecond' })
+  t.match(row?.figures, { filesBefore: { median: 40 }, filesAfter: { median: 20 } })
+  for (const name of [
+    'durationMs',
+    'maintenanceRssMb',
+    'duckDbRssMb',
+    'afterBytesPerRow',
+    'scanAfterMs',
+    'lookUpBeforeMs',
+  ])
+    t.ok((row?.figures[name]?.median ?? 0) > 0, name)
+})
+
 void t.test('P2.12 bench soak: every interval, and whether something grows', async (t) => {
   const [row] = await benchRows(t, 'soak', '--rate', '200', '--seconds', '3', '--interval-seconds', '1')
   t.match(row, { scenario: 'soak', layout: 'compact', load: '200/s', rounds: 3, note: /^(no growth|grows: )/ })
