@@ -3,7 +3,8 @@ import { exitCodes, PipelineError } from '../base/errors.ts'
 import { readFiles } from '../lake/active-files.ts'
 import type { DeltaTable } from '../lake/delta-table.ts'
 import { fileStats } from '../lake/file-stats.ts'
-import { appIdOf } from '../runtime/sink-position.ts'
+import { sequencePresent } from '../runtime/reader.ts'
+import { appIdOf, gapsAppIdOf } from '../runtime/sink-position.ts'
 import type { StreamName } from '../subjects/contract.ts'
 import { type NatsOption, withNats } from './connect.ts'
 import { interrupted } from './interrupt.ts'
@@ -28,6 +29,10 @@ interface StreamState {
   readonly created: string
   readonly firstSequence: number
   readonly lastSequence: number
+  /** Whether messages are gone between the first and the last. */
+  readonly hasGaps: boolean
+  /** Whether it holds a message behind this one. */
+  readonly hasMore: (sequence: number) => Promise<boolean>
 }
 
 interface Plan {
@@ -37,6 +42,8 @@ interface Plan {
   readonly before: number | null
   /** Up to where the table holds rows, or what has become of messages, of any stream of that name. */
   readonly heldSequence: number
+  /** Up to where further messages may be missing; null when none are. */
+  readonly gapsTo: number | null
 }
 
 export async function adopt(name: string, options: AdoptOptions): Promise<void> {
@@ -45,11 +52,19 @@ export async function adopt(name: string, options: AdoptOptions): Promise<void> 
     throw new PipelineError('USAGE', `no sink of ours fills ${name}: say whose stream it is with --stream`)
   await withNats(options, [streamName], async (nats) => {
     const { created, state } = await nats.jsm.streams.info(streamName)
-    const stream = { name: streamName, created, firstSequence: state.first_seq, lastSequence: state.last_seq }
+    const stream: StreamState = {
+      name: streamName,
+      created,
+      firstSequence: state.first_seq,
+      lastSequence: state.last_seq,
+      hasGaps: state.num_deleted > 0,
+      hasMore: async (sequence) => (await sequencePresent(nats, streamName, sequence + 1)) !== undefined,
+    }
     await withLake(options, async (lake) => {
       const table = await openTable(lake, name)
       const plan = await planOf(table, name, stream, options.sequence)
-      if (plan.before === plan.sequence) {
+      const gapsBefore = table.transactionVersion(gapsAppIdOf(plan.appId)) ?? 0
+      if (plan.before === plan.sequence && (plan.gapsTo ?? 0) <= gapsBefore) {
         finish(name, stream, plan, table.version, false, options)
         return
       }
@@ -67,7 +82,13 @@ async function planOf(table: DeltaTable, name: string, stream: StreamState, sequ
   const before = table.transactionVersion(appId) ?? null
   const heldSequence = await heldSequenceOf(table, name, stream.name)
   const { firstSequence, lastSequence } = stream
-  const plan = (at: number): Plan => ({ appId, sequence: at, before, heldSequence })
+  const plan = async (at: number): Promise<Plan> => {
+    const hasGaps = stream.hasGaps && at < lastSequence
+    // Without a message behind them the sink would not learn of it.
+    if (hasGaps && sequence === undefined && !(await stream.hasMore(at)))
+      return { appId, sequence: lastSequence, before, heldSequence, gapsTo: null }
+    return { appId, sequence: at, before, heldSequence, gapsTo: hasGaps ? lastSequence : null }
+  }
   if (sequence !== undefined) return plan(sequence)
   // Nothing that the stream holds can be in the table yet.
   if (firstSequence > heldSequence) return plan(Math.max(0, firstSequence - 1))
@@ -93,13 +114,14 @@ async function heldSequenceOf(table: DeltaTable, name: string, stream: StreamNam
   return held
 }
 
-function textOf(name: string, stream: StreamState, { appId, sequence, before, heldSequence }: Plan): string {
+function textOf(name: string, stream: StreamState, { appId, sequence, before, heldSequence, gapsTo }: Plan): string {
   const skipped = sequence - heldSequence
   const repeated = heldSequence - sequence
   return [
     `${name} gets the transaction ${appId}, up to ${sequence}${before === null ? '' : ` (it is ${before} now)`}.`,
     `Its sink goes on with sequence ${sequence + 1} of ${stream.name}, which has ${stream.firstSequence} to ${stream.lastSequence}.`,
     ...(skipped > 0 ? [`Sequences ${heldSequence + 1} to ${sequence} never come into the table.`] : []),
+    ...(gapsTo === null ? [] : [`Of what follows up to ${gapsTo}, messages that are gone never come into the table.`]),
     ...(repeated > 0
       ? [`Rows with a stream_seq from ${sequence + 1} to ${heldSequence} may come twice, of different messages.`]
       : []),
@@ -119,7 +141,8 @@ async function confirm(): Promise<void> {
 }
 
 async function commit(table: DeltaTable, stream: StreamState, plan: Plan): Promise<number> {
-  const { appId, sequence, before, heldSequence } = plan
+  const { appId, sequence, before, heldSequence, gapsTo } = plan
+  const lastUpdated = Date.now()
   const skipped = Math.max(0, sequence - heldSequence)
   const version = await table.commit('append', (snapshot) => {
     const now = snapshot.txns.get(appId)?.version ?? null
@@ -133,7 +156,10 @@ async function commit(table: DeltaTable, stream: StreamState, plan: Plan): Promi
         // So that `lake check` knows what became of them.
         extras: skipped > 0 ? { firstStreamSeq: heldSequence + 1, lastStreamSeq: sequence, skipped } : {},
       },
-      actions: [{ txn: { appId, version: sequence, lastUpdated: Date.now() } }],
+      actions: [
+        { txn: { appId, version: sequence, lastUpdated } },
+        ...(gapsTo === null ? [] : [{ txn: { appId: gapsAppIdOf(appId), version: gapsTo, lastUpdated } }]),
+      ],
     }
   })
   if (version === undefined) throw new PipelineError('USAGE', 'nothing was done')
@@ -143,7 +169,7 @@ async function commit(table: DeltaTable, stream: StreamState, plan: Plan): Promi
 function finish(
   table: string,
   stream: StreamState,
-  { appId, sequence, before }: Plan,
+  { appId, sequence, before, gapsTo }: Plan,
   version: number,
   isChanged: boolean,
   { json }: AdoptOptions,
@@ -156,6 +182,7 @@ function finish(
       appId,
       sequence,
       before,
+      gapsTo,
       version,
       changed: isChanged,
     })

@@ -4,7 +4,14 @@ import type { StreamName, WorkerName } from '../subjects/contract.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import { Pull, type PullOptions } from './pull.ts'
-import { createDurable, type DeliveredMessage, type InputMessage, inputMessageOf } from './reader.ts'
+import {
+  createDurable,
+  type DeliveredMessage,
+  deliveryNumberOf,
+  type InputMessage,
+  inputMessageOf,
+  sequencePresent,
+} from './reader.ts'
 
 /** A message that has arrived. */
 export interface Delivery {
@@ -40,6 +47,8 @@ export class Intake {
   #source: Pull | ConsumerMessages | undefined
   #generation = 0
   #lastArrived = 0
+  /** Of the last delivery of the consumer as it is made now, come again or not. */
+  #lastReply: string | undefined
   #lastArrivalMs = -Infinity
   #isRemaking = false
   #isStopped = false
@@ -106,8 +115,13 @@ export class Intake {
   }
 
   async #consume(): Promise<void> {
-    const { nats, stream, worker, pull } = this.#options
+    const { nats, stream, worker, pull, gapsTo = 0 } = this.#options
     const generation = (this.#generation += 1)
+    this.#lastReply = undefined
+    if (this.#lastArrived < gapsTo) {
+      const next = (await sequencePresent(nats, stream, this.#lastArrived + 1)) ?? Infinity
+      this.#lastArrived = Math.min(next - 1, gapsTo)
+    }
     const arrived = (message: DeliveredMessage) => this.#arrived(message, generation)
     await createDurable(nats, stream, worker, this.#lastArrived + 1, pull?.unackedMax ?? unackedMax)
     if (pull) {
@@ -175,17 +189,28 @@ export class Intake {
     if (this.#isStopped) return
     const input = inputMessageOf(message)
     this.#lastArrivalMs = performance.now()
+    const { reply = '' } = message
+    const lastReply = this.#lastReply
+    this.#lastReply = reply
     if (input.sequence <= this.#lastArrived) {
       this.#redelivered += 1
       return
     }
-    if (input.sequence !== this.#lastArrived + 1) {
+    if (input.sequence !== this.#lastArrived + 1 && !this.#isAccepted(input.sequence, reply, lastReply)) {
       this.#gap(input.sequence)
       return
     }
     this.#gapRetries = 0
     this.#lastArrived = input.sequence
-    this.#options.onDelivery({ input, reply: message.reply ?? '', generation })
+    this.#options.onDelivery({ input, reply, generation })
+  }
+
+  /** Whether what is missing in between may be, and is: the consumer has delivered nothing else to anybody. */
+  #isAccepted(sequence: number, reply: string, lastReply: string | undefined): boolean {
+    const { gapsTo = 0 } = this.#options
+    return (
+      sequence <= gapsTo + 1 && lastReply !== undefined && deliveryNumberOf(reply) === deliveryNumberOf(lastReply) + 1
+    )
   }
 
   /** Messages are missing in between: they are read again, and if they are gone the loss is named. */
@@ -215,6 +240,8 @@ export interface IntakeOptions {
   readonly onDelivery: (delivery: Delivery) => void
   /** Set where messages are asked for only while there is room for them; unset: always some ahead. */
   readonly pull?: PullOptions & { readonly unackedMax: number }
+  /** Messages up to here may be missing; unset: none may. */
+  readonly gapsTo?: number
   /** @param range sequences that are gone for good, `k to n`; unset: STREAM_GAP */
   readonly gapError?: (range: string) => PipelineError
   readonly onFatal: (error: Error) => void

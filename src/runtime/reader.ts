@@ -36,7 +36,7 @@ class StreamMessage implements InputMessage {
   constructor(message: DeliveredMessage) {
     assert(message.reply !== undefined, 'a message of a stream has a reply subject')
     const tokens = message.reply.split('.')
-    const first = tokens.length === 9 ? 4 : 6
+    const first = firstNumberAt(tokens)
     this.#message = message
     this.sequence = Number(tokens[first + 1])
     this.#timeNs = tokens[first + 3] ?? ''
@@ -66,6 +66,23 @@ class StreamMessage implements InputMessage {
     const value = this.#message.headers?.get(name)
     return value === '' ? undefined : value
   }
+}
+
+function firstNumberAt(tokens: readonly string[]): number {
+  return tokens.length === 9 ? 4 : 6
+}
+
+/** Which of all deliveries of its consumer a message is, from 1; by its reply subject. */
+export function deliveryNumberOf(reply: string): number {
+  const tokens = reply.split('.')
+  return Number(tokens[firstNumberAt(tokens) + 2])
+}
+
+/** The first sequence of a stream, from this one on, whose message is there; undefined when none follows. */
+export async function sequencePresent(nats: Nats, stream: string, fromSequence: number): Promise<number | undefined> {
+  // The type of the client does not know that both go together.
+  const query = { seq: fromSequence, next_by_subj: '>' }
+  return (await nats.jsm.streams.getMessage(stream, query))?.seq
 }
 
 /** What both of the client's kinds of message have; the type of a `JsMsg` does not show its reply subject. */

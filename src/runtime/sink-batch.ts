@@ -18,13 +18,19 @@ export class SinkBatch implements RowSink {
   #letterBytes = 0
   #rows = 0
   #bytes = 0
-  #firstSequence = 0
+  readonly #firstSequence: number
   #last: Delivery | undefined
   #firstTimeUs: number | undefined
+  #messages = 0
   #duplicates = 0
   #deadLetters = 0
   #empty = 0
   #hasRefused = false
+
+  /** @param firstSequence that it tells of */
+  constructor(firstSequence: number) {
+    this.#firstSequence = firstSequence
+  }
 
   get rows(): number {
     return this.#rows
@@ -64,8 +70,8 @@ export class SinkBatch implements RowSink {
 
   /** Counts a message. */
   note(delivery: Delivery, taken: Exclude<Taken, 'full'>): void {
-    if (!this.#last) this.#firstSequence = delivery.input.sequence
     this.#last = delivery
+    this.#messages += 1
     this.#firstTimeUs ??= delivery.input.timeUs
     if (typeof taken === 'number') {
       this.#rows += taken
@@ -105,11 +111,12 @@ export class SinkBatch implements RowSink {
     return {
       firstSequence: this.#firstSequence,
       lastSequence,
-      messages: lastSequence - this.#firstSequence + 1,
+      messages: this.#messages,
       rows: this.#rows,
       duplicates: this.#duplicates,
       deadLetters: this.#deadLetters,
       empty: this.#empty,
+      skipped: lastSequence - this.#firstSequence + 1 - this.#messages,
     }
   }
 

@@ -71,7 +71,7 @@ export class SinkFlow {
   /** Last sequence that the table has recorded; undefined when none. */
   #watermark: number | undefined
   #settled: number
-  #filling = new SinkBatch()
+  #filling: SinkBatch
   #committing: SinkBatch | undefined
   #commitEnd: Promise<void> = Promise.resolve()
   /** Arrived while the batch was full. */
@@ -87,6 +87,7 @@ export class SinkFlow {
     this.#options = options
     this.#watermark = position.watermark
     this.#settled = position.from - 1
+    this.#filling = new SinkBatch(position.from)
     this.#intake = new Intake({
       nats,
       stream,
@@ -96,6 +97,7 @@ export class SinkFlow {
       onFatal,
       onDelivery: (delivery) => this.#arrived(delivery),
       pull: { messages: pullMessages, bytes: pullBytes, unackedMax, hasRoom: () => this.#hasRoom() },
+      gapsTo: position.gapsTo,
       gapError: (range) => streamGap(stream, range, fold.table),
     })
   }
@@ -152,7 +154,7 @@ export class SinkFlow {
   async end(): Promise<void> {
     this.#phase = 'ended'
     clearTimeout(this.#ageTimer)
-    this.#filling = new SinkBatch()
+    this.#filling = new SinkBatch(0)
     this.#waiting = new Fifo()
     this.#intake.acknowledgeNow()
     await this.#intake.stop()
@@ -241,7 +243,7 @@ export class SinkFlow {
 
   #commit(): void {
     const batch = this.#filling
-    this.#filling = new SinkBatch()
+    this.#filling = new SinkBatch(batch.counts().lastSequence + 1)
     this.#committing = batch
     clearTimeout(this.#ageTimer)
     this.#ageTimer = undefined

@@ -7,6 +7,11 @@ export function appIdOf(stream: StreamName, created: string, table: string): str
   return `${stream}@${created}/${table}`
 }
 
+/** Of the transaction whose version is the last sequence up to which messages of the stream may be missing. */
+export function gapsAppIdOf(appId: string): string {
+  return `${appId}/gaps`
+}
+
 /** Where a sink goes on. */
 export interface SinkPosition {
   readonly appId: string
@@ -14,6 +19,8 @@ export interface SinkPosition {
   readonly watermark: number | undefined
   /** First sequence that is not in the table. */
   readonly from: number
+  /** Messages up to here may be missing: it was agreed to. */
+  readonly gapsTo: number
 }
 
 /**
@@ -34,6 +41,7 @@ export async function positionIn(
   const { created, config, state } = info
   const appId = appIdOf(stream, created, table)
   const watermark = found.transactions.get(appId)
+  const gapsTo = found.transactions.get(gapsAppIdOf(appId)) ?? 0
   const adopt = `or let the table go on with the stream as it is: trade2026 lake adopt ${table}`
   if (watermark === undefined) {
     const other = [...found.transactions.keys()].find(
@@ -55,15 +63,16 @@ export async function positionIn(
         'LAKE_STREAM_GAP',
         `${table} is empty, and ${first} to ${state.first_seq - 1} of ${stream} are gone. If it had rows, restore it or correct LAKE_URI; else begin without these: trade2026 lake adopt ${table}`,
       )
-    return { appId, watermark, from: first }
+    return { appId, watermark, from: first, gapsTo }
   }
   if (state.last_seq < watermark)
     throw new PipelineError(
       'LAKE_STREAM_REWOUND',
       `${stream} ends at ${state.last_seq}, and ${table} has been filled up to ${watermark}: the stream was restored from before. Restore what came later, ${adopt}`,
     )
-  if (state.first_seq > watermark + 1) throw streamGap(stream, `${watermark + 1} to ${state.first_seq - 1}`, table)
-  return { appId, watermark, from: watermark + 1 }
+  if (state.first_seq > Math.max(watermark, gapsTo) + 1)
+    throw streamGap(stream, `${watermark + 1} to ${state.first_seq - 1}`, table)
+  return { appId, watermark, from: watermark + 1, gapsTo }
 }
 
 /** @param range sequences that are gone, `k to n` */

@@ -40,6 +40,8 @@ export interface SinkCounts {
   readonly deadLetters: number
   /** Messages that say nothing, as epoch records. */
   readonly empty: number
+  /** Sequences whose messages are gone, which `lake adopt` agreed to. */
+  readonly skipped: number
 }
 
 export interface SinkCommit extends SinkCounts {

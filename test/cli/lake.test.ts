@@ -280,6 +280,18 @@ void t.test('P3.15 `lake adopt` lets a table go on with another stream', async (
   await nats.jsm.streams.purge('TICKS', { seq: 151 })
   t.match(await run('adopt', 'market_ticks', '--yes'), { code: 0, stderr: /done in version 6/ }, 'a gap')
   t.match((await transactions()).get(appIdOf('TICKS', anew, 'market_ticks')), { version: 150 })
+  await nats.js.publish('market.tick.X.B', '{}')
+  await nats.js.publish('market.tick.X.A', '{}')
+  await nats.jsm.streams.purge('TICKS', { filter: 'market.tick.X.B' })
+  const gapsId = `${appIdOf('TICKS', anew, 'market_ticks')}/gaps`
+  const middle = await run('adopt', 'market_ticks', '--yes')
+  t.match(middle, { code: 0, stdout: /Of what follows up to 202, messages that are gone never come/ })
+  t.match((await transactions()).get(gapsId), { version: 202 })
+  t.match(await run('adopt', 'market_ticks', '--yes'), { code: 0, stdout: /nothing to do/ })
+  await nats.jsm.streams.purge('TICKS', { filter: 'market.tick.X.A' })
+  t.match(await run('adopt', 'market_ticks', '--yes'), { code: 0 }, 'everything is gone')
+  t.match((await transactions()).get(appIdOf('TICKS', anew, 'market_ticks')), { version: 202 })
+
   t.match(await run('adopt', 'nope', '--yes'), { code: 64, stderr: /say whose stream it is with --stream/ })
   t.match(await run('adopt', 'nope', '--stream', 'TICKS'), { code: 64, stderr: /no table nope/ })
   t.match(await run('adopt', 'market_ticks', '--stream', 'ALT'), { code: 69, stderr: /no stream ALT/ })

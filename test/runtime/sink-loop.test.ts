@@ -301,6 +301,7 @@ void t.test('P3.07 a table and a stream that do not belong together are refused 
           duplicates: 0,
           deadLetters: 0,
           empty: 0,
+          skipped: 0,
         }
         table.commits.push({
           appId: 'x',
@@ -364,6 +365,55 @@ void t.test('P3.07 messages that go while it runs are named', async (t) => {
   await nats.jsm.consumers.delete('TICKS', 'tape')
   t.match(await fatal, { code: 'LAKE_STREAM_GAP', message: /6 to 8 are gone/ })
   checkOnce(t, table, 5)
+})
+
+void t.test('P3.07 what is gone in the middle is named, and passed by once that is agreed to', async (t) => {
+  const { nats, publisher, publish } = await setUp(t)
+  await publish(texts(1, 5))
+  const table = new FakeTable()
+  const before = startSink(t, nats, publisher, table)
+  await before.started
+  await until('the rows', () => table.rows.length === 5)
+  await before.loop.stop()
+  // Every other message of 6 to 5,005 goes, more than are asked for at once; then 5,006 stays.
+  const other = 'market.tick.V.OTHER'
+  for (let number = 0; number < 2_500; number += 1)
+    for (const each of [other, subject]) void publisher.request(each, `p0 ${number}`)
+  await publish(['p0 last'])
+  await nats.jsm.streams.purge('TICKS', { filter: other })
+  const refused = startSink(t, nats, publisher, table)
+  t.match(await refused.fatal, {
+    code: 'LAKE_STREAM_GAP',
+    message: /TICKS: 6 to 6 are gone.*trade2026 lake adopt rows/,
+  })
+  await refused.loop.stop(0)
+
+  const [appId = ''] = table.transactions.keys()
+  table.transactions.set(`${appId}/gaps`, 5_006)
+  const { started, loop, fatal } = startSink(t, nats, publisher, table, { limits: { ...soon, rows: 300 } })
+  await started
+  await until('the rest', () => table.rows.length === 5 + 2_501)
+  const kept = [1, 2, 3, 4, 5, ...Array.from({ length: 2_500 }, (_, index) => 7 + 2 * index), 5_006]
+  t.same(
+    table.rows.map(([sequence]) => sequence as number).toSorted((a, b) => a - b),
+    kept,
+  )
+  let next = 1
+  for (const { firstSequence, lastSequence, messages, rows, skipped } of table.commits) {
+    t.same([firstSequence, messages, rows], [next, rows, lastSequence - firstSequence + 1 - skipped])
+    next = lastSequence + 1
+  }
+  t.equal(
+    table.commits.reduce((sum, { skipped }) => sum + skipped, 0),
+    2_500,
+  )
+  t.equal(loop.state().redelivered, 0, 'the consumer was not made again')
+
+  await nats.jsm.consumers.pause('TICKS', 'tape', new Date(Date.now() + 600_000))
+  await publish(['p0 gone', 'p0 there'])
+  await nats.jsm.streams.purge('TICKS', { seq: 5_008 })
+  await nats.jsm.consumers.delete('TICKS', 'tape')
+  t.match(await fatal, { code: 'LAKE_STREAM_GAP', message: /5007 to 5007 are gone/ }, 'what is lost later is not')
 })
 
 void t.test('P3.07 an error that does not pass ends the sink', async (t) => {
