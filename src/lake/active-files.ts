@@ -41,16 +41,24 @@ export async function* committedFiles(
 }
 
 /**
- * All file actions that hold in a version. Keeps the paths in the commits since the newest checkpoint, and nothing of it.
+ * The file actions of these kinds that hold in a version: a `remove` of what may still be there, but for those that a
+ * checkpoint leaves out, older than the retention. Keeps the paths in the commits since the newest checkpoint, and nothing
+ * of it.
+ *
  * @throws PipelineError as `committedFiles`, and LAKE_FEATURE_UNSUPPORTED
  */
-async function* reconciledFiles(store: ObjectStore, snapshot: Snapshot): AsyncIterable<FileAction> {
+export async function* readFileActions(
+  store: ObjectStore,
+  snapshot: Snapshot,
+  kinds: readonly ('add' | 'remove')[],
+): AsyncIterable<FileAction> {
   requireSupport('read', snapshot, store.uri)
   const segment = await onNewestCheckpoint(store, snapshot)
   const seen = new Set<string>()
-  yield* committedFiles(store, segment, seen)
+  for await (const action of committedFiles(store, segment, seen))
+    if (kinds.some((kind) => kind in action)) yield action
   if (!segment.checkpoint) return
-  for await (const action of readCheckpoint(store, segment.checkpoint.keys, ['add', 'remove'])) {
+  for await (const action of readCheckpoint(store, segment.checkpoint.keys, kinds)) {
     if (('add' in action || 'remove' in action) && !seen.has(pathOf(action))) yield action
   }
 }
@@ -70,10 +78,5 @@ export function pathOf(action: FileAction): string {
 
 /** The files of a version, newest first. */
 export async function* readFiles(store: ObjectStore, snapshot: Snapshot): AsyncIterable<Add> {
-  for await (const action of reconciledFiles(store, snapshot)) if ('add' in action) yield action.add
-}
-
-/** What has been removed and may still be there; a checkpoint leaves out what was removed longer ago than the retention. */
-export async function* readTombstones(store: ObjectStore, snapshot: Snapshot): AsyncIterable<Remove> {
-  for await (const action of reconciledFiles(store, snapshot)) if ('remove' in action) yield action.remove
+  for await (const action of readFileActions(store, snapshot, ['add'])) if ('add' in action) yield action.add
 }

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isPipelineError } from '../base/errors.ts'
 import { readFiles } from './active-files.ts'
-import type { Add } from './actions.ts'
 import { dataPathOf } from './data-paths.ts'
 import { DuckDb } from './duckdb.ts'
 import { requireSupport } from './features.ts'
@@ -71,6 +70,14 @@ export async function checkTable(
   }
 }
 
+/** A file of the log, of which there may be millions. */
+interface ListedFile {
+  readonly path: string
+  readonly size: number
+  /** By its statistics. */
+  readonly rows: number | undefined
+}
+
 class TableChecker {
   readonly #store: ObjectStore
   readonly #snapshot: Snapshot
@@ -93,61 +100,62 @@ class TableChecker {
   async run(): Promise<TableCheck> {
     const { onProgress } = this.#options
     onProgress?.('reading the log')
-    const adds: Add[] = []
-    for await (const add of readFiles(this.#store, this.#snapshot)) adds.push(add)
+    const listed: ListedFile[] = []
+    for await (const add of readFiles(this.#store, this.#snapshot))
+      listed.push({ path: add.path, size: add.size, rows: fileStats(add).numRecords })
     onProgress?.('looking for the files')
-    const missing = await this.#missing(adds)
-    const there = adds.filter(({ path }) => !missing.has(path))
+    const missing = await this.#missing(listed)
+    const there = listed.filter(({ path }) => !missing.has(path))
     const files = checkOf(
       'files',
-      adds.length,
+      listed.length,
       [...missing].map(([path, problem]) => `${path}: ${problem}`),
     )
     const checks = [files, await this.#checkRows(there)]
     if (this.#key.length > 0) checks.push(await this.#checkUnique(), await this.#checkSequences())
-    return { version: this.#snapshot.version, files: adds.length, rows: this.#rows, checks }
+    return { version: this.#snapshot.version, files: listed.length, rows: this.#rows, checks }
   }
 
   /** Files that are not there as the log says, by path. */
-  async #missing(adds: readonly Add[]): Promise<ReadonlyMap<string, string>> {
+  async #missing(listed: readonly ListedFile[]): Promise<ReadonlyMap<string, string>> {
     const problems = new Map<string, string>()
-    const expected = new Map<string, Add>()
-    for (const add of adds) {
-      const place = dataPathOf(this.#store.uri, add.path)
-      if ('key' in place) expected.set(place.key, add)
-      else if (!isLocal(this.#store)) problems.set(add.path, 'it is outside the table')
+    const expected = new Map<string, ListedFile>()
+    for (const file of listed) {
+      const place = dataPathOf(this.#store.uri, file.path)
+      if ('key' in place) expected.set(place.key, file)
+      else if (!isLocal(this.#store)) problems.set(file.path, 'it is outside the table')
     }
     for await (const { key, bytes } of this.#store.list('')) {
       this.#options.signal?.throwIfAborted()
-      const add = expected.get(key)
+      const file = expected.get(key)
       expected.delete(key)
-      if (add && add.size !== bytes) problems.set(add.path, `it has ${bytes} bytes, and ${add.size} by the log`)
+      if (file && file.size !== bytes) problems.set(file.path, `it has ${bytes} bytes, and ${file.size} by the log`)
     }
     for (const { path } of expected.values()) problems.set(path, 'it is not in the store')
     return problems
   }
 
   /** Counts the rows of files against their statistics, and collects the keys. */
-  async #checkRows(adds: readonly Add[]): Promise<Check> {
+  async #checkRows(files: readonly ListedFile[]): Promise<Check> {
     const columns = this.#key.length > 0 ? this.#key.map(({ name }) => sqlName(name)) : ['0']
     await this.#duckDb.run(
       `create table keys as select ${columns.map((_, at) => `0::bigint as k${at}`).join(', ')} limit 0`,
     )
     const problems: string[] = []
-    for (let at = 0; at < adds.length;) {
-      const batch: Add[] = []
-      for (let bytes = 0; at < adds.length && batch.length < batchFiles && bytes < batchBytes; at += 1) {
-        const add = adds[at]
-        if (add) batch.push(add)
-        bytes += add?.size ?? 0
+    for (let at = 0; at < files.length;) {
+      const batch: ListedFile[] = []
+      for (let bytes = 0; at < files.length && batch.length < batchFiles && bytes < batchBytes; at += 1) {
+        const file = files[at]
+        if (file) batch.push(file)
+        bytes += file?.size ?? 0
       }
       problems.push(...(await this.#countRows(batch, columns)))
-      this.#options.onProgress?.('reading the rows', at / adds.length)
+      this.#options.onProgress?.('reading the rows', at / files.length)
     }
-    return checkOf('rows', adds.length, problems)
+    return checkOf('rows', files.length, problems)
   }
 
-  async #countRows(batch: readonly Add[], columns: readonly string[]): Promise<string[]> {
+  async #countRows(batch: readonly ListedFile[], columns: readonly string[]): Promise<string[]> {
     const copies = join(this.#folder, 'copies')
     await mkdir(copies, { recursive: true })
     try {
@@ -162,7 +170,11 @@ class TableChecker {
     }
   }
 
-  async #countLocal(batch: readonly Add[], paths: readonly string[], columns: readonly string[]): Promise<string[]> {
+  async #countLocal(
+    batch: readonly ListedFile[],
+    paths: readonly string[],
+    columns: readonly string[],
+  ): Promise<string[]> {
     const scan = scanOf(sqlList(paths.map(sqlPath)), this.#scanned())
     let counts: ReadonlyMap<number, number>
     try {
@@ -178,12 +190,12 @@ class TableChecker {
         ...(await this.#countLocal(batch.slice(half), paths.slice(half), columns)),
       ]
     }
-    return batch.flatMap((add, index) => {
-      const [found, said] = [counts.get(index) ?? 0, fileStats(add).numRecords]
+    return batch.flatMap(({ path, rows: said }, index) => {
+      const found = counts.get(index) ?? 0
       this.#rows += found
       return said === undefined || said === found
         ? []
-        : [`${add.path}: it has ${found} rows, and ${said} by its statistics`]
+        : [`${path}: it has ${found} rows, and ${said} by its statistics`]
     })
   }
 

@@ -1,9 +1,10 @@
 import { systemClock, type Clock } from '../base/clock.ts'
 import { PipelineError } from '../base/errors.ts'
-import { readFiles, readTombstones } from './active-files.ts'
+import { readFileActions } from './active-files.ts'
 import { dataPathOf } from './data-paths.ts'
 import type { DeltaTable } from './delta-table.ts'
 import { requireSupport } from './features.ts'
+import { KeyDigests } from './key-digests.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { ObjectInfo, ObjectStore } from './store.ts'
 
@@ -36,7 +37,7 @@ const deletesAtOnce = 1_000
  * longer ago, and leftovers of writers that failed, when they are older. What is hidden (names that begin with `_` or `.`)
  * is not looked at, files elsewhere that the table names by absolute paths neither.
  *
- * Keeps the paths of all files of the table in memory.
+ * Keeps 8 bytes for each file that stays.
  *
  * @throws PipelineError USAGE for a retention that is too short, LAKE_FEATURE_UNSUPPORTED, LAKE_LOG_UNREADABLE,
  * LAKE_STORE_UNAVAILABLE
@@ -99,15 +100,14 @@ function retentionOf({ properties }: Snapshot, { retentionMs, force = false }: V
   return asked
 }
 
-async function keptKeys(store: ObjectStore, snapshot: Snapshot, untilMs: number): Promise<ReadonlySet<string>> {
-  const kept = new Set<string>()
-  const keep = (path: string) => {
-    const place = dataPathOf(store.uri, path)
+/** That a digest may stand for another key too only keeps what could go. */
+async function keptKeys(store: ObjectStore, snapshot: Snapshot, untilMs: number): Promise<KeyDigests> {
+  const kept = new KeyDigests()
+  for await (const action of readFileActions(store, snapshot, ['add', 'remove'])) {
+    if ('remove' in action && (action.remove.deletionTimestamp ?? 0) < untilMs) continue
+    const place = dataPathOf(store.uri, 'add' in action ? action.add.path : action.remove.path)
     if ('key' in place) kept.add(place.key)
   }
-  for await (const { path } of readFiles(store, snapshot)) keep(path)
-  for await (const { path, deletionTimestamp = 0 } of readTombstones(store, snapshot))
-    if (deletionTimestamp >= untilMs) keep(path)
   return kept
 }
 

@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { deepStrictEqual } from 'node:assert/strict'
 import t from 'tap'
 import { textFromUtf8 } from '../../src/base/json.ts'
-import { readFiles, readTombstones } from '../../src/lake/active-files.ts'
+import { readFiles } from '../../src/lake/active-files.ts'
 import type { Action } from '../../src/lake/actions.ts'
 import { writeCheckpoint } from '../../src/lake/checkpoint-write.ts'
 import { checkpointKey, commitKey, lastCheckpointKey } from '../../src/lake/log-files.ts'
 import { type MemoryStore, openMemoryStore } from '../../src/lake/memory-store.ts'
 import { loadSnapshot, type Snapshot } from '../../src/lake/snapshot.ts'
-import { addOf, metaData, protocol, putCommit } from './log-tools.ts'
+import { addOf, metaData, protocol, putCommit, readTombstones } from './log-tools.ts'
 
 const weekMs = 7 * 86_400_000
 const nowMs = 100 * weekMs

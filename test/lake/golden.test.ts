@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { readFiles, readTombstones } from '../../src/lake/active-files.ts'
+import { readFiles } from '../../src/lake/active-files.ts'
 import { DeltaTable } from '../../src/lake/delta-table.ts'
 import { checkpointKey, commitKey, lastCheckpointKey } from '../../src/lake/log-files.ts'
 import { openMemoryStore, type MemoryStore } from '../../src/lake/memory-store.ts'
 import { loadSnapshot } from '../../src/lake/snapshot.ts'
-import { definition, rowsOf } from './log-tools.ts'
+import { definition, rowsOf, readTombstones } from './log-tools.ts'
 
 /**
  * A log that delta-rs 1.6.6 has written: eight appends into symbols with all kinds of characters, with txns of two streams;

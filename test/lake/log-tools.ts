@@ -1,9 +1,12 @@
-import { formatCommit, parseCommit, type Action, type Add } from '../../src/lake/actions.ts'
+import { readFileActions } from '../../src/lake/active-files.ts'
+import { formatCommit, parseCommit, type Action, type Add, type Remove } from '../../src/lake/actions.ts'
 import { txnIdOf } from '../../src/lake/commit.ts'
 import { commitKey } from '../../src/lake/log-files.ts'
 import type { MemoryStore } from '../../src/lake/memory-store.ts'
 import { decodedPath } from '../../src/lake/partition-path.ts'
 import { formatSchema } from '../../src/lake/table-schema.ts'
+import type { Snapshot } from '../../src/lake/snapshot.ts'
+import type { ObjectStore } from '../../src/lake/store.ts'
 import type { PartitionRows, TableDefinition } from '../../src/lake/schema.ts'
 import { textFromUtf8, utf8FromText } from '../../src/base/json.ts'
 
@@ -46,6 +49,10 @@ export function addOf(path: string, dataChange = true): { readonly add: Add } {
 
 export function removeOf(path: string): Action {
   return { remove: { path, dataChange: false, deletionTimestamp: 1 } }
+}
+
+export async function* readTombstones(store: ObjectStore, snapshot: Snapshot): AsyncIterable<Remove> {
+  for await (const action of readFileActions(store, snapshot, ['remove'])) if ('remove' in action) yield action.remove
 }
 
 /** Puts a commit into the log, whatever is there. */

@@ -1,11 +1,11 @@
 import t from 'tap'
 import { utf8FromText } from '../../src/base/json.ts'
-import { readFiles, readTombstones } from '../../src/lake/active-files.ts'
+import { readFiles } from '../../src/lake/active-files.ts'
 import type { Action } from '../../src/lake/actions.ts'
 import { checkpointKey, commitKey, lastCheckpointKey, logFileOf } from '../../src/lake/log-files.ts'
 import { openMemoryStore, type MemoryStore } from '../../src/lake/memory-store.ts'
 import { loadSnapshot } from '../../src/lake/snapshot.ts'
-import { addOf, metaData, protocol, putCommit, removeOf } from './log-tools.ts'
+import { addOf, metaData, protocol, putCommit, removeOf, readTombstones } from './log-tools.ts'
 
 const txn = (appId: string, version: number): Action => ({ txn: { appId, version } })
 const narrower: Action = { protocol: { minReaderVersion: 1, minWriterVersion: 1 } }
