@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { utf8FromText } from '../src/base/json.ts'
-import { v8Flags } from '../src/cli/v8-flags.ts'
+import { mallocEnv, v8Flags } from '../src/cli/process-memory.ts'
 import { commitKey } from '../src/lake/log-files.ts'
 import { openStore } from '../src/lake/open-store.ts'
 import { storeBelow } from '../src/lake/store.ts'
@@ -21,6 +21,8 @@ const unit = 'ticksPerSecond'
 const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
 const pollMs = 20
 const inFlightMax = 2_000
+/** Of a message in its stream; some 270. */
+const tickBytesMax = 400
 
 export const lakeKinds = ['folder', 'minio'] as const
 export type LakeKind = (typeof lakeKinds)[number]
@@ -77,7 +79,7 @@ interface Sink {
   sequence(): Promise<number>
 }
 
-async function startSetting(session: Session, kind: LakeKind): Promise<Setting> {
+async function startSetting(session: Session, kind: LakeKind, ticks: number): Promise<Setting> {
   const dataDir = session.folder()
   const server = await startNats({ dataDir, port: 0 })
   const stopServer = session.own(() => server.stop(2_000))
@@ -85,7 +87,8 @@ async function startSetting(session: Session, kind: LakeKind): Promise<Setting> 
   const stopMinio = session.own(() => minio?.stop(2_000))
   const nats = await connectNats(server.url, 'bench')
   const stopNats = session.own(() => nats.close())
-  await ensureStreams(nats, 8e9, join(dataDir, 'jetstream'))
+  await ensureStreams(nats, 2e9, join(dataDir, 'jetstream'))
+  await nats.jsm.streams.update('TICKS', { max_bytes: ticks * tickBytesMax })
   const env: Record<string, string> = minio ? { ...minio.access } : { LAKE_URI: join(dataDir, 'lake') }
   const store = await openStore(env['LAKE_URI'] ?? '', env)
   await store.check()
@@ -104,7 +107,14 @@ async function startSetting(session: Session, kind: LakeKind): Promise<Setting> 
     startSink: async () => {
       const child = fork(main, ['worker', 'tick-sink', '--port', '0'], {
         execArgv: [...v8Flags(['tick-sink'])],
-        env: { ...process.env, ...env, NATS_URL: server.url, REDIS_URL: '', LOG_LEVEL: 'warn' },
+        env: {
+          ...process.env,
+          ...mallocEnv(['tick-sink']),
+          ...env,
+          NATS_URL: server.url,
+          REDIS_URL: '',
+          LOG_LEVEL: 'warn',
+        },
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       })
       children.push(child)
@@ -149,13 +159,15 @@ function tickOf(index: number, symbols: number, nowMs: number): { subject: strin
   }
 }
 
-async function publishTicks(nats: Nats, ticks: number, symbols: number): Promise<void> {
+async function publishTicks(session: Session, nats: Nats, ticks: number, symbols: number): Promise<void> {
   const publisher = new AckedPublisher(nats.connection, 30_000)
   let next = 0
   const lane = async () => {
     while (next < ticks) {
       const { subject, body } = tickOf(next, symbols, Date.now())
       next += 1
+      if (next % 10_000 === 0) session.onProgress('publishing ticks', next / ticks)
+      session.signal.throwIfAborted()
       const ack = await publisher.request(subject, body)
       if (ack.outcome !== 'stored') throw new Error(`a tick was not stored: ${JSON.stringify(ack)}`)
     }
@@ -165,8 +177,8 @@ async function publishTicks(nats: Nats, ticks: number, symbols: number): Promise
 }
 
 async function backlogRound(session: Session, kind: LakeKind, symbols: number, ticks: number): Promise<Round> {
-  const setting = await startSetting(session, kind)
-  await publishTicks(setting.nats, ticks, symbols)
+  const setting = await startSetting(session, kind, ticks)
+  await publishTicks(session, setting.nats, ticks, symbols)
   const sink = await setting.startSink()
   const watched = watchProcesses([{ name: 'tick-sink', pid: sink.pid }])
   const startedMs = performance.now()
@@ -189,7 +201,7 @@ async function backlogRound(session: Session, kind: LakeKind, symbols: number, t
 
 async function visibleRound(session: Session, kind: LakeKind, options: TickSinkOptions): Promise<Round> {
   const { ratePerSecond, seconds } = options
-  const setting = await startSetting(session, kind)
+  const setting = await startSetting(session, kind, ratePerSecond * seconds)
   const sink = await setting.startSink()
   const publisher = new AckedPublisher(setting.nats.connection, 30_000)
   const latenciesMs: number[] = []

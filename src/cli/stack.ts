@@ -20,7 +20,7 @@ import { ensureStreams } from '../runtime/streams.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { stackSpecs, type WorkerName } from '../subjects/contract.ts'
 import { readInstruments, readLimits } from './config-folder.ts'
-import { v8Flags } from './v8-flags.ts'
+import { mallocEnv, v8Flags } from './process-memory.ts'
 
 export const layouts = ['compact', 'separate'] as const
 export type Layout = (typeof layouts)[number]
@@ -313,6 +313,7 @@ async function startWorkers(
     ],
     env: {
       ...process.env,
+      ...mallocEnv(workers),
       NATS_URL: common.natsUrl,
       REDIS_URL: common.redisUrl,
       LAKE_URI: lakeUriOf(options.settings, common.dataDir),

@@ -5,7 +5,7 @@ import { settingsFrom } from '../runtime/config.ts'
 import { createLog } from '../runtime/log.ts'
 import { orUnreachable } from '../runtime/query.ts'
 import { isWorkerName, type WorkerName, workerSpecs } from '../subjects/contract.ts'
-import { takeV8Flags } from './v8-flags.ts'
+import { boundMemory } from './process-memory.ts'
 
 /** A drain that takes longer than this is cut short. */
 const stopTimeoutMs = 4_500
@@ -72,7 +72,7 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
   const settings = settingsFrom(process.env)
   if (settings.NATS_URL === '')
     throw new PipelineError('USAGE', 'set NATS_URL to the server, or use `trade2026 up`, which starts one')
-  takeV8Flags(workers)
+  boundMemory(workers)
   const ports: Partial<Record<WorkerName, number>> = {}
   for (const worker of workers) {
     const port = options.port[worker] ?? (workers.length === 1 ? options.port[''] : undefined)

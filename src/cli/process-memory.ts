@@ -1,3 +1,4 @@
+import { isSinkName } from '../runtime/flush-limits.ts'
 import type { WorkerName } from '../subjects/contract.ts'
 
 /** V8 lets garbage pile up while memory is free; these bound it (docs/adr/0007-memory.md). */
@@ -10,15 +11,22 @@ const speedFlags = ['--always-sparkplug']
 /** What a process of these workers is told about its memory and its code. */
 export function v8Flags(workers: readonly WorkerName[]): readonly string[] {
   // Its few loops run often enough for V8 to find them.
-  if (workers.some((name) => name.endsWith('-sink'))) return sinkMemoryFlags
+  if (workers.some(isSinkName)) return sinkMemoryFlags
   return [...(workers.includes('gateway') ? doorMemoryFlags : memoryFlags), ...speedFlags]
 }
 
+/** Threads that pack and sync files would each keep what they have freed: 15 MB less of a sink after 100 commits. */
+export function mallocEnv(workers: readonly WorkerName[]): Readonly<Record<string, string>> {
+  return workers.some(isSinkName) ? { MALLOC_ARENA_MAX: '2' } : {}
+}
+
 /**
- * V8 reads its flags as a process starts. One that was started by hand, or as the command of a container, becomes itself again
- * with them, under the same pid; one that was given flags, or a channel to whoever started it, has them from there.
+ * V8 and malloc read what bounds them as a process starts. One that was started by hand, or as the command of a container,
+ * becomes itself again with it, under the same pid; one that was given flags, or a channel to whoever started it, has all
+ * that from there.
  */
-export function takeV8Flags(workers: readonly WorkerName[]): void {
+export function boundMemory(workers: readonly WorkerName[]): void {
   if (process.execArgv.length > 0 || process.send) return
-  process.execve?.(process.execPath, [process.execPath, ...v8Flags(workers), ...process.argv.slice(1)], process.env)
+  const env = { ...process.env, ...mallocEnv(workers) }
+  process.execve?.(process.execPath, [process.execPath, ...v8Flags(workers), ...process.argv.slice(1)], env)
 }
