@@ -7,11 +7,11 @@ import type { Field } from './table-schema.ts'
 /** Text, or a whole number: longs, days and microseconds since 1970. */
 export type Comparable = string | bigint
 
-/** What a scan keeps of a column, as far as it can be told from bounds; `any` when it cannot. */
+/** What a scan keeps of a column, as far as it can be told from bounds; `everything` when it cannot. */
 export type Filter =
   | { readonly kind: 'compare'; readonly op: '=' | '<' | '<=' | '>' | '>='; readonly value: Comparable }
   | { readonly kind: 'and' | 'or'; readonly filters: readonly Filter[] }
-  | { readonly kind: 'any' }
+  | { readonly kind: 'everything' }
 
 /** One reading of a table in a query. */
 export interface Scan {
@@ -76,7 +76,7 @@ function compare(a: Comparable, b: Comparable): number {
 
 function mayHold(filter: Filter, bounds: Bounds): boolean {
   switch (filter.kind) {
-    case 'any':
+    case 'everything':
       return true
     case 'and':
       return filter.filters.every((each) => mayHold(each, bounds))

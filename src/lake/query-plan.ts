@@ -64,7 +64,7 @@ const planOptimizers: ReadonlySet<string> = new Set([
   'in_clause',
 ])
 
-const any: Filter = { kind: 'any' }
+const everything: Filter = { kind: 'everything' }
 
 interface PlanScan {
   readonly type: 'LOGICAL_GET'
@@ -114,22 +114,22 @@ function filterOf(filter: PlanFilter): Filter {
     case 'CONJUNCTION_OR':
       return { kind: 'or', filters: children.map(filterOf) }
     case 'OPTIONAL_FILTER':
-      return child ? filterOf(child) : any
+      return child ? filterOf(child) : everything
     case 'IN_FILTER':
       return { kind: 'or', filters: values.map((value) => comparison('=', value)) }
     case 'CONSTANT_COMPARISON':
       return comparison(operators[filter.comparison_type ?? ''], constant)
     default:
-      return any
+      return everything
   }
 }
 
 const wholeTypes: ReadonlySet<string> = new Set(['BIGINT', 'INTEGER', 'DATE', 'TIMESTAMP WITH TIME ZONE'])
 
 function comparison(op: '=' | '<' | '<=' | '>' | '>=' | undefined, constant: PlanConstant | undefined): Filter {
-  if (!op || !constant || constant.is_null) return any
+  if (!op || !constant || constant.is_null) return everything
   const { type, value } = constant
   if (type.id === 'VARCHAR' && typeof value === 'string') return { kind: 'compare', op, value }
   const isWhole = wholeTypes.has(type.id) && (typeof value === 'string' || Number.isSafeInteger(value))
-  return isWhole ? { kind: 'compare', op, value: BigInt(value as string | number) } : any
+  return isWhole ? { kind: 'compare', op, value: BigInt(value as string | number) } : everything
 }
