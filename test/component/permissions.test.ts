@@ -1,12 +1,15 @@
+import { join } from 'node:path'
 import t from 'tap'
+import type { SinkName } from '../../src/runtime/flush-limits.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { startSecuredNats, type UserName } from '../support/secured-nats.ts'
 import { asker, limitOrder } from '../support/gateway.ts'
-import { connectTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { connectTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
 
 /** The gate last: only it may seed the limits. */
 const chain = ['tape', 'pnl-updater', 'oms-matcher', 'risk-gate'] as const
 const workers = [...chain, 'gateway'] as const
+const sinkNames = ['tick-sink', 'alt-sink', 'execution-sink'] as const satisfies readonly SinkName[]
 
 void t.test('P1.06 each worker does its work with the permissions of its user, and has no others', async (t) => {
   const server = await startSecuredNats(t)
@@ -91,6 +94,28 @@ void t.test('P1.06 each worker does its work with the permissions of its user, a
     t.same(server.violations(), [])
   })
 
+  await t.test('P3.07 sinks commit, write dead letters and go on after a restart', async (t) => {
+    const lake = join(tempDir(t), 'lake')
+    const start = (worker: SinkName) =>
+      startTestWorkers(t, server.url(worker), { workers: [worker], instance: worker, env: { LAKE_URI: lake } })
+    const inputs = { 'tick-sink': 'TICKS', 'alt-sink': 'ALT', 'execution-sink': 'EXECUTIONS' } as const
+    for (let round = 0; round < 2; round += 1) {
+      await admin.js.publish('alt.norm.news', '{"event_ts":1795339800,"source":"wire","title":"A"}')
+      await admin.js.publish('alt.norm.news', 'unreadable')
+      await admin.js.publish('market.tick.V.A', '{"event_ts":1795339800,"price":1}')
+      for (const sink of sinkNames) {
+        const running = await start(sink)
+        t.equal((await asker(running.ports[sink])('POST', '/flush')).status, 200)
+        const { last_seq: last } = (await admin.jsm.streams.info(inputs[sink])).state
+        t.equal((await asker(running.ports[sink])('GET', '/stats')).json['stream_seq'], last, `${sink}, round ${round}`)
+        await running.stop()
+      }
+    }
+    const letters = await admin.jsm.streams.info('DLQ', { subjects_filter: 'dlq.alt-sink.>' })
+    t.equal(Object.keys(letters.state.subjects ?? {}).length, 2)
+    t.same(server.violations(), [])
+  })
+
   await t.test('what is not its own the server refuses', async (t) => {
     const foreign: readonly (readonly [UserName, readonly string[]])[] = [
       [
@@ -113,6 +138,25 @@ void t.test('P1.06 each worker does its work with the permissions of its user, a
           '$JS.API.CONSUMER.DELETE.EXECUTIONS.pnl-updater',
         ],
       ],
+      ...sinkNames.map((sink) => {
+        const other = sinkNames.find((name) => name !== sink)
+        return [
+          sink,
+          [
+            ...[
+              'orders.new',
+              'risk.decisions',
+              'w.executions.BTCUSDT',
+              'w.positions.a',
+              'market.tick.V.A',
+              'alt.norm.a',
+            ],
+            ...[`dlq.${other}.TICKS.1`, `$KV.LEASES.${other}`, '$KV.LIMITS.default', 'query.order.o-1'],
+            ...['TICKS', 'ALT', 'EXECUTIONS'].map((stream) => `$JS.API.CONSUMER.DELETE.${stream}.${other}`),
+            ...['TICKS', 'ALT', 'EXECUTIONS', 'DLQ'].map((stream) => `$JS.API.STREAM.PURGE.${stream}`),
+          ],
+        ] as const
+      }),
     ]
     const api = [
       ...['CREATE', 'UPDATE', 'DELETE', 'PURGE'].map((action) => `$JS.API.STREAM.${action}.RISK`),
