@@ -1,12 +1,14 @@
 import { readCheckpoint } from './checkpoint-read.ts'
 import { isPipelineError } from '../base/errors.ts'
-import { logPrefix } from './log-files.ts'
+import { logPrefix, versionKey } from './log-files.ts'
 import { type Checkpoint, checkpointHint, gapOf, listLog, newestOf } from './log-segment.ts'
 import type { ObjectStore } from './store.ts'
 import type { TableProperties } from './table-properties.ts'
 
-/** Commits, checkpoints of every kind and checksums; versions of any other kind of file stay. */
+/** Commits, checkpoints of every kind and checksums, by their version; versions of any other kind of file stay. */
 const expiring = /^_delta_log\/(\d{20})\.(?:json|crc|checkpoint\..*)$/
+/** Several commits in one, as other writers make them: of no use once the first of them is gone, or in the checkpoint. */
+const compacted = /^_delta_log\/\d{20}\.\d{20}\.compact(?:ed)?\.json$/
 const keysAtOnce = 1_000
 
 /**
@@ -31,9 +33,9 @@ export async function cleanUpLog(
   if (!kept || gapOf(listing, { checkpoint: kept, version: newest }) !== undefined) return 0
   const expired: string[] = []
   for await (const { key, modifiedMs } of store.list(logPrefix)) {
+    if (key >= versionKey(kept.version + 1)) break
     const version = Number(expiring.exec(key)?.[1] ?? Infinity)
-    if (version < kept.version && modifiedMs < expiredMs) expired.push(key)
-    if (key.slice(logPrefix.length) > String(kept.version).padStart(20, '0')) break
+    if (compacted.test(key) || (version < kept.version && modifiedMs < expiredMs)) expired.push(key)
   }
   if (expired.length === 0 || !(await isReadable(store, kept))) return 0
   for (let at = 0; at < expired.length; at += keysAtOnce) await store.delete(expired.slice(at, at + keysAtOnce))

@@ -92,6 +92,20 @@ void t.test('P3.11 clean-up takes checksums with their commits and leaves all ot
   )
 })
 
+void t.test('P3.11 clean-up takes compacted commits that begin before what is kept', async (t) => {
+  const store = await logOf(6, [4])
+  const name = (first: number, last: number) =>
+    `${[first, last].map((version) => String(version).padStart(20, '0')).join('.')}.compacted.json`
+  const others = [name(0, 3), name(1, 6), name(4, 5), name(4, 6), name(5, 6)]
+  for (const other of others) store.objects.set(logPrefix + other, { data: new Uint8Array(1), modifiedMs: 99 * dayMs })
+  await cleanUpLog(store, properties, 100 * dayMs)
+  t.same(
+    others.filter((other) => store.objects.has(logPrefix + other)),
+    [name(5, 6)],
+  )
+  t.equal(namesOf(store), '4,5,6,C4')
+})
+
 void t.test('P3.11 however a clean-up ends, the oldest files went first', async (t) => {
   const store = await logOf(6, [2, 4])
   const deleted: string[] = []
