@@ -73,8 +73,10 @@ export async function loadSnapshot(
     const listing = await listLog(store, attempt === 0 ? hint : 0)
     const newest = newestOf(listing)
     if (newest === -1) {
-      if (attempt === 0) continue
-      return undefined
+      // A table that was there must not be made anew upon what is left of it.
+      if (hint === undefined && !listing.hasV2Checkpoint) return undefined
+      problem = gap(store, listing, options.version)
+      continue
     }
     const version = options.version ?? newest
     problem =

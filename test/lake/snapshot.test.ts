@@ -125,6 +125,22 @@ const broken: readonly {
     error: { code: 'LAKE_FEATURE_UNSUPPORTED', message: 'cannot read the log of memory:: v2Checkpoint' },
   },
   {
+    what: 'nothing but a hint',
+    break: (store) => {
+      for (const version of log.keys()) store.objects.delete(commitKey(version))
+      put(store, lastCheckpointKey, '{"version":2,"size":9}')
+    },
+    error: { code: 'LAKE_LOG_UNREADABLE', message: 'the log of memory:: version 0 is missing' },
+  },
+  {
+    what: 'nothing but a checkpoint of the second kind, without commits',
+    break: (store) => {
+      for (const version of log.keys()) store.objects.delete(commitKey(version))
+      put(store, '_delta_log/00000000000000000001.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json', '{}')
+    },
+    error: { code: 'LAKE_FEATURE_UNSUPPORTED', message: 'cannot read the log of memory:: v2Checkpoint' },
+  },
+  {
     what: 'a bad commit',
     break: (store) => putCommit(store, 3, '{"add":'),
     error: { code: 'LAKE_LOG_UNREADABLE', message: /^version 3 of the log of memory:, line 1: / },
