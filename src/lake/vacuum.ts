@@ -5,6 +5,8 @@ import { dataPathOf } from './data-paths.ts'
 import type { DeltaTable } from './delta-table.ts'
 import { requireSupport } from './features.ts'
 import { KeyDigests } from './key-digests.ts'
+import { readCommits } from './log-files.ts'
+import { listLog } from './log-segment.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { ObjectInfo, ObjectStore } from './store.ts'
 
@@ -50,7 +52,7 @@ export async function vacuumTable(table: DeltaTable, options: VacuumOptions = {}
   requireSupport('vacuum', snapshot, store.uri)
   const retentionMs = retentionOf(snapshot, options)
   const untilMs = clock.nowMs() - retentionMs
-  const kept = await keptKeys(store, snapshot, untilMs)
+  const kept = await keptKeys(store, snapshot, untilMs, retentionMs > snapshot.properties.deletedFileRetentionMs)
   let [files, bytes] = [0, 0]
   let version: number | undefined
   let batch: ObjectInfo[] = []
@@ -100,15 +102,36 @@ function retentionOf({ properties }: Snapshot, { retentionMs, force = false }: V
   return asked
 }
 
-/** That a digest may stand for another key too only keeps what could go. */
-async function keptKeys(store: ObjectStore, snapshot: Snapshot, untilMs: number): Promise<KeyDigests> {
+/**
+ * That a digest may stand for another key too only keeps what could go.
+ * @param isLonger whether the table's own retention is shorter
+ */
+async function keptKeys(
+  store: ObjectStore,
+  snapshot: Snapshot,
+  untilMs: number,
+  isLonger: boolean,
+): Promise<KeyDigests> {
   const kept = new KeyDigests()
-  for await (const action of readFileActions(store, snapshot, ['add', 'remove'])) {
-    if ('remove' in action && (action.remove.deletionTimestamp ?? 0) < untilMs) continue
-    const place = dataPathOf(store.uri, 'add' in action ? action.add.path : action.remove.path)
+  const keep = (path: string) => {
+    const place = dataPathOf(store.uri, path)
     if ('key' in place) kept.add(place.key)
   }
+  for await (const action of readFileActions(store, snapshot, ['add', 'remove'])) {
+    if ('remove' in action && (action.remove.deletionTimestamp ?? 0) < untilMs) continue
+    keep('add' in action ? action.add.path : action.remove.path)
+  }
+  // Checkpoints leave out what was removed longer ago than the table's own retention.
+  if (isLonger) for await (const path of removedSince(store, snapshot, untilMs)) keep(path)
   return kept
+}
+
+/** Paths that the commits since then have removed; what commits did that are gone is in no version that can be read. */
+async function* removedSince(store: ObjectStore, snapshot: Snapshot, sinceMs: number): AsyncIterable<string> {
+  const { commits } = await listLog(store)
+  const from = commits.find(({ modifiedMs }) => modifiedMs >= sinceMs)?.version ?? Infinity
+  for await (const { actions = [] } of readCommits(store, from, snapshot.version))
+    for (const action of actions) if ('remove' in action) yield action.remove.path
 }
 
 /** @see Delta protocol, "Data Files"; a folder of a partition may begin with `_`, when its column does */

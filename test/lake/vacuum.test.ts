@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
+import { writeCheckpoint } from '../../src/lake/checkpoint-write.ts'
 import { compactionDefaults } from '../../src/lake/compaction-plan.ts'
 import { compactTable } from '../../src/lake/compaction.ts'
 import type { DeltaTable } from '../../src/lake/delta-table.ts'
@@ -110,6 +111,19 @@ void t.test('P3.12 a retention that is too short is refused, unless it is forced
   t.equal((await keysOf(table.store)).length, 16)
   t.match((await vacuum(table, { retentionMs: 24 * 8 * hourMs })).result, { files: 0 })
   t.match((await vacuum(table, { retentionMs: 0, force: true, clock: later(0.001) })).result, { files: 12 })
+})
+
+void t.test('P3.12 a retention that is longer than the table’s keeps what checkpoints no longer name', async (t) => {
+  const table = await compacted(t)
+  for (const key of await keysOf(table.store)) {
+    const old = Date.now() / 1_000 - 60 * 24 * 3_600
+    utimesSync(join(table.store.uri, key), old, old)
+  }
+  const inAWeek = later(24 * 8)
+  t.equal(await writeCheckpoint(table.store, table.snapshot, inAWeek.nowMs()), 'written')
+  await appendTicks(table.store, [{ from: 301, to: 302 }])
+  t.match((await vacuum(table, { retentionMs: 24 * 9 * hourMs, clock: inAWeek })).result, { files: 0 })
+  t.match((await vacuum(table, { clock: inAWeek })).result, { files: 12 })
 })
 
 void t.test('P3.12 vacuum knows paths however they are written: escaped, absolute, as a URI', async (t) => {
