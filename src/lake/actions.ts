@@ -1,5 +1,5 @@
 import { messageOf, PipelineError } from '../base/errors.ts'
-import { hasLongNumber } from '../base/json.ts'
+import { hasLongNumber, isObject } from '../base/json.ts'
 
 /**
  * The actions of a commit that this package reads and writes; fields that it does not know survive as they are.
@@ -74,8 +74,6 @@ const isText: Check = (value) => typeof value === 'string'
 const isFlag: Check = (value) => typeof value === 'boolean'
 const isWhole: Check = (value) => Number.isSafeInteger(value)
 const isLong: Check = (value) => isWhole(value) || typeof value === 'bigint'
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 const isTexts: Check = (value) => Array.isArray(value) && value.every(isText)
 const isTextMap: Check = (value) => isObject(value) && Object.values(value).every(isText)
 const isNullableTextMap: Check = (value) =>

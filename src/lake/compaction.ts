@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +10,7 @@ import { DuckDb } from './duckdb.ts'
 import { requireSupport } from './features.ts'
 import { isLocal, localFiles } from './local-files.ts'
 import { readCommits } from './log-files.ts'
-import { decodedPath, encodedPath, partitionPath } from './partition-path.ts'
+import { decodedPath, encodedPath, newDataKey } from './partition-path.ts'
 import { rewriteFiles } from './rewrite.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { ObjectStore } from './store.ts'
@@ -170,8 +169,7 @@ class Compaction {
         return undefined
       }
       const { rows, bytes: size, stats } = rewritten
-      const name = `part-00000-${randomUUID()}.zstd.parquet`
-      const key = [partitionPath(partitionColumns, partitionValues), name].filter((part) => part !== '').join('/')
+      const key = newDataKey(partitionColumns, partitionValues, 0)
       await store.put(key, await readFile(out))
       const modificationTime = this.#clock.nowMs()
       const add = { path: encodedPath(key), partitionValues, size, modificationTime, dataChange: false, stats }

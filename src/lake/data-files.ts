@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto'
 import type { Add } from './actions.ts'
 import { encodeParquet } from './parquet-file.ts'
-import { encodedPath, partitionPath } from './partition-path.ts'
+import { encodedPath, newDataKey } from './partition-path.ts'
 import type { PartitionRows, TableDefinition } from './schema.ts'
 import { statsOf } from './stats.ts'
 import type { ObjectStore } from './store.ts'
@@ -31,11 +30,8 @@ export async function writeDataFiles(
     for (const [at, partition] of left) {
       if (hasFailed) return
       const data = encodeParquet(columns, partition)
-      const name = `part-${String(at).padStart(5, '0')}-${randomUUID()}.zstd.parquet`
-      const key = [partitionPath(partitionColumns, partition.partitionValues), name]
-        .filter((part) => part !== '')
-        .join('/')
       const { partitionValues, rows } = partition
+      const key = newDataKey(partitionColumns, partitionValues, at)
       const size = data.length
       const stats = statsOf(columns, partition)
       const add = { path: encodedPath(key), partitionValues, size, modificationTime: nowMs, dataChange: true, stats }

@@ -1,4 +1,4 @@
-import { parseOwnJson } from '../base/json.ts'
+import { isObject, parseOwnJson } from '../base/json.ts'
 import type { Add } from './actions.ts'
 
 /** What an `add` says of the rows in its file; a number of more than 15 digits is its text. */
@@ -31,8 +31,4 @@ function parsed(stats: string | undefined): Readonly<Record<string, unknown>> {
   } catch {
     return {}
   }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+
 /** The folder of a null, and of an empty text, which Delta cannot tell from a null. */
 const nullFolder = '__HIVE_DEFAULT_PARTITION__'
 
@@ -18,6 +20,19 @@ export function partitionPath(
   return partitionColumns
     .map((column) => `${escapedName(column)}=${values[column] ? escapedName(values[column]) : nullFolder}`)
     .join('/')
+}
+
+/**
+ * A key that no other file has. @see Delta protocol, "Data Files"
+ * @param at number of the file among those of its commit
+ */
+export function newDataKey(
+  partitionColumns: readonly string[],
+  values: Readonly<Record<string, string | null>>,
+  at: number,
+): string {
+  const folder = partitionPath(partitionColumns, values)
+  return `${folder && `${folder}/`}part-${String(at).padStart(5, '0')}-${randomUUID()}.zstd.parquet`
 }
 
 function escapedName(text: string): string {

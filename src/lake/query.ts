@@ -46,7 +46,7 @@ export interface QueryResult {
 }
 
 /** DuckDB takes some 6 KB for a file while it reads. */
-export const queryFilesMax = 100_000
+const queryFilesMax = 100_000
 
 interface TableInQuery {
   readonly name: string

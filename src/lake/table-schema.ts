@@ -1,4 +1,5 @@
 import { PipelineError } from '../base/errors.ts'
+import { isObject } from '../base/json.ts'
 import type { MetaData } from './actions.ts'
 import type { Column, ColumnType, TableDefinition } from './schema.ts'
 
@@ -52,10 +53,6 @@ function structOf(schemaString: string): Readonly<Record<string, unknown>> & { r
   if (!isObject(struct) || !Array.isArray(struct['fields']) || !struct['fields'].every(isField))
     throw new PipelineError('LAKE_LOG_UNREADABLE', `the schema of the table is no struct of fields: ${schemaString}`)
   return { ...struct, fields: struct['fields'] }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isField(value: unknown): boolean {
