@@ -70,7 +70,8 @@ export async function vacuumTable(table: DeltaTable, options: VacuumOptions = {}
   }
   for await (const file of store.list('')) {
     signal?.throwIfAborted()
-    if (kept.has(file.key) || file.modifiedMs >= untilMs || isHidden(file.key, snapshot)) continue
+    if (file.modifiedMs >= untilMs || isHidden(file.key, snapshot)) continue
+    if (kept.has(file.key) || kept.has(fileName(file.key))) continue
     batch.push(file)
     if (batch.length === deletesAtOnce) await deleteBatch()
   }
@@ -102,6 +103,10 @@ function retentionOf({ properties }: Snapshot, { retentionMs, force = false }: V
   return asked
 }
 
+function fileName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
 /**
  * That a digest may stand for another key too only keeps what could go.
  * @param isLonger whether the table's own retention is shorter
@@ -115,7 +120,8 @@ async function keptKeys(
   const kept = new KeyDigests()
   const keep = (path: string) => {
     const place = dataPathOf(store.uri, path)
-    if ('key' in place) kept.add(place.key)
+    // What seems to be elsewhere may be here, by another name of the folder or the bucket; names of files are unique.
+    kept.add('key' in place ? place.key : fileName(place.elsewhere))
   }
   for await (const action of readFileActions(store, snapshot, ['add', 'remove'])) {
     if ('remove' in action && (action.remove.deletionTimestamp ?? 0) < untilMs) continue
