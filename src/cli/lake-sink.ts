@@ -66,7 +66,7 @@ export class LakeSinkTable implements SinkTable {
     return {
       load: async () => {
         const data = await this.#lake.get(key)
-        return data && (JSON.parse(textFromUtf8(data)) as string[])
+        return data && namesFrom(data)
       },
       rebuild: async () => {
         const names = new Set<string>()
@@ -102,5 +102,15 @@ export class LakeSinkTable implements SinkTable {
   #opened(): DeltaTable {
     assert(this.#table, 'a table is read before it is written')
     return this.#table
+  }
+}
+
+/** @returns undefined when it is no list of names: the table itself knows them */
+function namesFrom(data: Uint8Array): readonly string[] | undefined {
+  try {
+    const names: unknown = JSON.parse(textFromUtf8(data))
+    return Array.isArray(names) && names.every((name) => typeof name === 'string') ? names : undefined
+  } catch {
+    return undefined
   }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { asker, limitOrder } from '../support/gateway.ts'
@@ -208,5 +209,22 @@ void t.test('P3.08 the three tables', async (t) => {
     t.match(json, { rows: 1 })
     const { commits } = await readTable(lake, 'market_ticks')
     t.match(commits.at(-1), { rows: 1, duplicates: 1, deadLetters: 0 })
+    await again.stop()
+  })
+
+  await t.test('P3.09 names of partitions that cannot be read are taken from the table', async (t) => {
+    const names = join(lake, '_names', 'market_ticks')
+    t.same(JSON.parse(readFileSync(names, 'utf8')), ['BTCUSDT', 'ETHUSDT', 'EURUSD'])
+    for (const [index, garbage] of ['["BTC', '{}', '[1]'].entries()) {
+      writeFileSync(names, garbage)
+      const again = await startTestWorkers(t, server.url, { workers: ['tick-sink'], env })
+      for (const symbol of ['GBPUSD', 'ETHUSDT'])
+        await nats.js.publish(`market.tick.BINANCE.${symbol}`, '{"event_ts":1795339800,"price":1}')
+      const { json } = await asker(again.ports['tick-sink'])('POST', '/flush')
+      t.match(json, { rows: 1 })
+      const { commits } = await readTable(lake, 'market_ticks')
+      t.match(commits.at(-1), { rows: 1, duplicates: 0, deadLetters: 1 }, `the fourth is one too many: ${index}`)
+      await again.stop()
+    }
   })
 })
