@@ -107,22 +107,26 @@ export function createExecutionSink(): SinkFold {
         return { problem: `INVALID_MESSAGE: ${messageOf(error)}` }
       }
       if (message.epoch !== undefined || message.reports.length === 0) return 'empty'
-      const encoded = rowsOf(input, message)
+      const timeUs = usFromRfc3339(message.transactTime)
+      if (timeUs === undefined || !isEventTime(timeUs, input.timeUs))
+        return invalid('transactTime must be a time from 2000-01-01 to a day from now')
+      const encoded = rowsOf(input, message, timeUs)
       if (!Array.isArray(encoded)) return encoded
-      const dt = dateFromUs(usFromRfc3339(message.transactTime) ?? 0)
+      const dt = dateFromUs(timeUs)
       for (const row of encoded) if (!rows.add(dt, () => ({ dt }), row)) return 'full'
       return encoded.length
     },
   }
 }
 
+const invalid = (problem: string) => ({ problem: `INVALID_FIELD: ${problem}` })
+
 /** @returns what is wrong when one of the reports does not fit: a message comes into the table whole, or not at all */
-function rowsOf(input: InputMessage, message: ExecutionMessage): SinkValue[][] | { readonly problem: string } {
-  const { cmdSeq, transactTime, reports } = message
-  const invalid = (problem: string) => ({ problem: `INVALID_FIELD: ${problem}` })
-  const timeUs = usFromRfc3339(transactTime)
-  if (timeUs === undefined || !isEventTime(timeUs, input.timeUs))
-    return invalid('transactTime must be a time from 2000-01-01 to a day from now')
+function rowsOf(
+  input: InputMessage,
+  { cmdSeq, reports }: ExecutionMessage,
+  timeUs: number,
+): SinkValue[][] | { readonly problem: string } {
   const rows: SinkValue[][] = []
   let firstIndex: number | undefined
   for (const [at, report] of reports.entries()) {
