@@ -4,9 +4,10 @@ import t, { type Test } from 'tap'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { readStream } from '../../src/runtime/reader.ts'
 import { decodeExecution } from '../../src/schemas/execution.ts'
-import { checkLake, publishAll, readTable, tickMessage } from '../support/lake.ts'
+import { checkLake, publishAll, readTable } from '../support/lake.ts'
 import { settled, startFlow, startWorkerChild, type WorkerProcess } from '../support/processes.ts'
 import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { startTickFeed } from '../support/tick-feed.ts'
 
 const flush = { TICK_FLUSH_MS: '50', LEASE_MS: '300' }
 
@@ -45,18 +46,8 @@ void t.test('P3.07 P3.16 a sink killed with -9 anywhere in a commit writes every
   const lake = join(tempDir(t), 'lake')
   mkdirSync(lake)
   const sink = await startWorkerChild(t, server.url, ['tick-sink'], { env: { ...flush, LAKE_URI: lake } })
-  const publisher = new AckedPublisher(nats.connection, 1_000)
-  t.teardown(() => publisher.close())
-  let count = 0
-  const publish = async (more: number) => {
-    const from = count
-    count += more
-    await publishAll(
-      publisher,
-      Array.from({ length: more }, (_, index) => tickMessage(from + index)),
-    )
-  }
-  await publish(100)
+  const feed = startTickFeed(t, nats, lake)
+  await feed.publish(100)
   await until('the first rows', async () => (await readTable(lake, 'market_ticks')).rows.length === 100)
 
   const points: readonly (readonly [name: string, file: RegExp])[] = [
@@ -68,13 +59,12 @@ void t.test('P3.07 P3.16 a sink killed with -9 anywhere in a commit writes every
     for (let round = 1; round <= 2; round += 1) {
       const restarts = sink.restarts()
       const killed = killOn(lake, sink, file)
-      await publish(500)
+      await feed.publish(500)
       await killed
       await until(`${name}: the sink to run again`, () => sink.restarts() > restarts, 15_000)
     }
-  const done = async () => (await readTable(lake, 'market_ticks')).txns[0] === count
-  await until('all ticks to be in the table', done, 20_000)
-  await checkTicks(t, lake, count)
+  await feed.allThere()
+  await checkTicks(t, lake, feed.count)
   // A sink that makes its consumer anew has none for a moment.
   const pending = async () => (await consumerOf())?.num_ack_pending
   const consumerOf = () => nats.jsm.consumers.info('TICKS', 'tick-sink').catch(() => undefined)
@@ -150,25 +140,17 @@ void t.test('P3.07 P3.16 two sinks, one killed or stopped every second: every ti
   const sinks = await Promise.all(
     ['one', 'two'].map((instance) => startWorkerChild(t, server.url, ['tick-sink'], { instance, env })),
   )
-  const publisher = new AckedPublisher(nats.connection, 1_000)
-  t.teardown(() => publisher.close())
-  let count = 0
+  const feed = startTickFeed(t, nats, lake)
   for (let round = 0; round < 4; round += 1) {
     const sink = sinks[round % 2]
-    const ticks = Array.from({ length: 3_000 }, (_, index) => tickMessage(count + index))
-    count += ticks.length
-    const publishing = publishAll(publisher, ticks)
+    const publishing = feed.publish(3_000)
     await new Promise((resolve) => setTimeout(resolve, 100))
     // Stopped, it is a zombie that believes that it is the active one when it goes on.
     if (round < 3) sink?.kill('SIGSTOP')
     else sink?.kill('SIGKILL')
     await publishing
-    await until(
-      'the other to go on',
-      async () => ((await readTable(lake, 'market_ticks')).txns[0] ?? 0) >= count,
-      20_000,
-    )
+    await feed.allThere()
     sink?.kill('SIGCONT')
   }
-  await checkTicks(t, lake, count)
+  await checkTicks(t, lake, feed.count)
 })

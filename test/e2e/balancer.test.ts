@@ -2,10 +2,10 @@ import t, { type Test } from 'tap'
 import type { Nats } from '../../src/runtime/nats.ts'
 import { type Ask, asker, limitOrder, startDoor } from '../support/gateway.ts'
 import { startTestNginx } from '../support/nginx.ts'
-import { lifeOf } from '../support/order-life.ts'
-import { settled, startWorkerChild } from '../support/processes.ts'
+import { checkAcknowledged, lifeOf } from '../support/order-life.ts'
+import { settled, startDoors } from '../support/processes.ts'
 import { startProxy } from '../support/proxy.ts'
-import { connectTestNats, startTestNats, until } from '../support/stack.ts'
+import { until } from '../support/stack.ts'
 
 // Where nginx is not there yet, it is installed.
 t.setTimeout(300_000)
@@ -22,14 +22,7 @@ async function timesSent(nats: Nats): Promise<Map<string, number>> {
 }
 
 void t.test('P3.19 nginx before three gateways, one killed with -9 under load', async (t) => {
-  const server = await startTestNats(t)
-  const nats = await connectTestNats(t, server.url)
-  const chain = startWorkerChild(t, server.url, ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'])
-  const doors = await Promise.all(
-    ['one', 'two', 'three'].map((instance) => startWorkerChild(t, server.url, ['gateway'], { instance })),
-  )
-  await chain
-  const ports = doors.map((door) => door.ports.gateway ?? 0)
+  const { nats, doors, ports } = await startDoors(t)
   const balancer = await startTestNginx(t, ports)
   const ask = asker(balancer.port)
 
@@ -69,17 +62,7 @@ void t.test('P3.19 nginx before three gateways, one killed with -9 under load', 
   const isKeyed = (name: string) => name.startsWith('keyed')
   t.same([...brokenOff].filter(isKeyed), [], 'a POST with a key is answered, whatever gateway died')
   t.equal(acknowledged.size + brokenOff.size, total)
-  const { answers, accepted, names } = await lifeOf(nats)
-  const lost = [...acknowledged].filter(([name, orderId]) => {
-    const sequence = Number(orderId.slice(2))
-    return names.get(sequence) !== name || answers.get(sequence) !== 1
-  })
-  t.same(lost, [], 'each is in ORDERS under its number, and answered once')
-  t.same(
-    [...acknowledged.keys()].filter((name) => accepted.get(name) !== 1),
-    [],
-    'each was accepted once',
-  )
+  await checkAcknowledged(t, nats, acknowledged)
   const times = await timesSent(nats)
   t.same(
     [...times].filter(([name, count]) => !isKeyed(name) && count > 1),

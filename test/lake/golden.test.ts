@@ -6,7 +6,7 @@ import { DeltaTable } from '../../src/lake/delta-table.ts'
 import { checkpointKey, commitKey, lastCheckpointKey } from '../../src/lake/log-files.ts'
 import { openMemoryStore, type MemoryStore } from '../../src/lake/memory-store.ts'
 import { loadSnapshot } from '../../src/lake/snapshot.ts'
-import { definition, rowsOf, readTombstones } from './log-tools.ts'
+import { definition, pathsOf, rowsOf } from './log-tools.ts'
 
 /**
  * A log that delta-rs 1.6.6 has written: eight appends into symbols with all kinds of characters, with txns of two streams;
@@ -29,16 +29,6 @@ function goldenStore(): MemoryStore {
   return store
 }
 
-async function filesOf(store: MemoryStore, version?: number) {
-  const snapshot = await loadSnapshot(store, { version })
-  if (!snapshot) throw new Error('no table')
-  const files: string[] = []
-  for await (const { path } of readFiles(store, snapshot)) files.push(path)
-  const tombstones: string[] = []
-  for await (const { path } of readTombstones(store, snapshot)) tombstones.push(path)
-  return { files: files.sort(), tombstones: tombstones.sort() }
-}
-
 void t.test('P3.11 a checkpoint of delta-rs and the commits after it', async (t) => {
   const store = goldenStore()
   const snapshot = await loadSnapshot(store)
@@ -55,7 +45,7 @@ void t.test('P3.11 a checkpoint of delta-rs and the commits after it', async (t)
     configuration: { 'delta.logRetentionDuration': 'interval 0 days', 'delta.checkpointInterval': '1000' },
   })
   t.match(snapshot?.properties, { logRetentionMs: 0, checkpointInterval: 1000 })
-  const { files, tombstones } = await filesOf(store)
+  const { files, tombstones } = await pathsOf(store)
   t.same(files, expected.files)
   t.ok(tombstones.length > 0)
   t.same(
@@ -66,8 +56,8 @@ void t.test('P3.11 a checkpoint of delta-rs and the commits after it', async (t)
 
 void t.test('P3.11 versions at, after and before the checkpoint', async (t) => {
   const store = goldenStore()
-  const at = await filesOf(store, 9)
-  const after = await filesOf(store, 10)
+  const at = await pathsOf(store, 9)
+  const after = await pathsOf(store, 10)
   t.equal(after.files.length, at.files.length + 1)
   t.same(
     at.files.filter((path) => !after.files.includes(path)),
@@ -82,7 +72,7 @@ void t.test('P3.11 without the hint, and with one that lies, the listing shows t
     if (hint === undefined) store.objects.delete(lastCheckpointKey)
     else store.objects.set(lastCheckpointKey, { data: Buffer.from(hint), modifiedMs: 0 })
     t.match(await loadSnapshot(store), { version: 13, checkpoint: { version: 9 } }, String(hint))
-    t.same((await filesOf(store)).files, expected.files, String(hint))
+    t.same((await pathsOf(store)).files, expected.files, String(hint))
   }
 })
 
@@ -100,7 +90,7 @@ void t.test('P3.11 a newer checkpoint that is truncated, wrong or half there is 
     store.objects.set(key, { data, modifiedMs: 0 })
     store.objects.set(lastCheckpointKey, { data: Buffer.from('{"version":11,"size":3}'), modifiedMs: 0 })
     t.match(await loadSnapshot(store), { version: 13, checkpoint: { version: 9 } }, what)
-    t.same((await filesOf(store)).files, expected.files, what)
+    t.same((await pathsOf(store)).files, expected.files, what)
     store.objects.delete(checkpointKey(9))
     await t.rejects(loadSnapshot(store), { code: 'LAKE_LOG_UNREADABLE' }, `${what}, and no other`)
   }
@@ -121,7 +111,7 @@ void t.test('P3.11 a table that is kept open takes newer checkpoints for its fil
   const old = await loadSnapshot(store, { version: 9 })
   const whole = store.objects.get(checkpointKey(9))
   if (!old || !whole) throw new Error('no table')
-  const { files } = await filesOf(store, 9)
+  const { files } = await pathsOf(store, 9)
   // As if it had been opened long before the checkpoint, whose commits are gone by now.
   const read: string[] = []
   for await (const { path } of readFiles(store, { ...old, checkpoint: undefined })) read.push(path)
@@ -136,5 +126,5 @@ void t.test('P3.02 what delta-rs has made is gone on with', async (t) => {
   const batch = { appId: 'stream-a', version: 105, expected: 100 }
   t.match(await table.append(rowsOf(101, 105), batch), { outcome: 'committed', version: 14 })
   t.ok(store.objects.has(commitKey(14)))
-  t.equal((await filesOf(store)).files.length, expected.files.length + 1)
+  t.equal((await pathsOf(store)).files.length, expected.files.length + 1)
 })

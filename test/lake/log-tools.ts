@@ -1,11 +1,11 @@
-import { readFileActions } from '../../src/lake/active-files.ts'
+import { readFileActions, readFiles } from '../../src/lake/active-files.ts'
 import { formatCommit, parseCommit, type Action, type Add, type Remove } from '../../src/lake/actions.ts'
 import { txnIdOf } from '../../src/lake/commit.ts'
 import { commitKey } from '../../src/lake/log-files.ts'
 import type { MemoryStore } from '../../src/lake/memory-store.ts'
 import { decodedPath } from '../../src/lake/partition-path.ts'
 import { formatSchema } from '../../src/lake/table-schema.ts'
-import type { Snapshot } from '../../src/lake/snapshot.ts'
+import { loadSnapshot, type Snapshot } from '../../src/lake/snapshot.ts'
 import type { ObjectStore } from '../../src/lake/store.ts'
 import type { PartitionRows, TableDefinition } from '../../src/lake/schema.ts'
 import { textFromUtf8, utf8FromText } from '../../src/base/json.ts'
@@ -118,4 +118,15 @@ interface Stats {
   readonly numRecords: number
   readonly minValues: { readonly seq: number }
   readonly maxValues: { readonly seq: number }
+}
+
+/** The active files and the tombstones of a version. */
+export async function pathsOf(store: MemoryStore, version?: number) {
+  const snapshot = await loadSnapshot(store, { version })
+  if (!snapshot) throw new Error('no table')
+  const files: string[] = []
+  for await (const { path } of readFiles(store, snapshot)) files.push(path)
+  const tombstones: string[] = []
+  for await (const { path } of readTombstones(store, snapshot)) tombstones.push(path)
+  return { files: files.sort(), tombstones: tombstones.sort() }
 }

@@ -1,3 +1,4 @@
+import type { Test } from 'tap'
 import { readStream } from '../../src/runtime/reader.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
 import { decodeCommand } from '../../src/schemas/command.ts'
@@ -22,4 +23,28 @@ export async function lifeOf(nats: Nats) {
     names.set(sequence, decoded.outcome === 'command' ? decoded.command.clOrdId : undefined)
   }
   return { answers, accepted, names }
+}
+
+/**
+ * Each order that a door acknowledged is in ORDERS under its number, was answered once, and accepted once.
+ * @param acknowledged orderIds by clOrdId
+ * @returns how often each clOrdId was accepted
+ */
+export async function checkAcknowledged(
+  t: Test,
+  nats: Nats,
+  acknowledged: ReadonlyMap<string, string>,
+): Promise<ReadonlyMap<string, number>> {
+  const { answers, accepted, names } = await lifeOf(nats)
+  const lost = [...acknowledged].filter(([name, orderId]) => {
+    const sequence = Number(orderId.slice(2))
+    return names.get(sequence) !== name || answers.get(sequence) !== 1
+  })
+  t.same(lost, [], 'each is in ORDERS under its number, and answered once')
+  t.same(
+    [...acknowledged.keys()].filter((name) => accepted.get(name) !== 1),
+    [],
+    'each was accepted once, however often it was sent',
+  )
+  return accepted
 }

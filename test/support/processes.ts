@@ -9,7 +9,7 @@ import { CommandPublisher } from '../../src/runtime/command-publisher.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
 import { orderFlow } from '../../src/cli/order-flow.ts'
 import type { WorkerName } from '../../src/subjects/contract.ts'
-import { tempDir, until } from './stack.ts'
+import { connectTestNats, startTestNats, tempDir, until } from './stack.ts'
 
 const mainFile = new URL('../../src/cli/main.ts', import.meta.url).pathname
 
@@ -139,4 +139,16 @@ async function coversRisk(nats: Nats, executions: number, risk: number): Promise
       return false
   }
   return true
+}
+
+/** The chain in a process, and three doors in one each. */
+export async function startDoors(t: Test) {
+  const server = await startTestNats(t)
+  const nats = await connectTestNats(t, server.url)
+  const chain = startWorkerChild(t, server.url, ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'])
+  const doors = await Promise.all(
+    ['one', 'two', 'three'].map((instance) => startWorkerChild(t, server.url, ['gateway'], { instance })),
+  )
+  await chain
+  return { nats, doors, ports: doors.map(({ ports }) => ports.gateway ?? 0) }
 }
