@@ -46,7 +46,8 @@ export const minio: Component = {
   pathVariable: 'MINIO_BIN',
   // The first that surely honour If-None-Match on PUT.
   versionMin: '2024-11-07',
-  versionPattern: /(?<=minio version )(RELEASE\.[\d-]{10}|DEVELOPMENT)/,
+  // What stands before is the name of the file, which is another while it is installed.
+  versionPattern: /(?<= version )(RELEASE\.[\d-]{10}|DEVELOPMENT)/,
   installers: [
     goInstall('github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c', 'minio'),
     dockerCopy('minio/minio:RELEASE.2025-09-07T16-13-09Z', '/usr/bin/minio'),

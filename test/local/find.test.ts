@@ -78,7 +78,7 @@ void t.test('P1.03 redis-server serves where there is no valkey-server', async (
 })
 
 void t.test('P3.13 MinIO is told by its release, not by that of Go; one built by go install has none', async (t) => {
-  const { env, put } = machine(t)
+  const { env, put, tool } = machine(t)
   const minioSays = (version: string) =>
     put('bin/minio', `echo "minio version ${version} (commit-id=x)"; echo "Runtime: go1.26.8"`)
   minioSays('RELEASE.2025-09-07T16-13-09Z')
@@ -87,6 +87,11 @@ void t.test('P3.13 MinIO is told by its release, not by that of Go; one built by
   t.match(await findServer(minio, { env }), { version: 'DEVELOPMENT', source: 'PATH' })
   minioSays('RELEASE.2023-03-13T19-46-17Z')
   await t.rejects(findServer(minio, { env }), { message: /is RELEASE\.2023-03-13, 2024-11-07 or newer is needed/ })
+
+  // It calls itself by the name of its file.
+  const itself = 'echo "$(basename "$0") version DEVELOPMENT.GOGET (commit-id=x)"'
+  tool('go', `printf '#!/bin/sh\\nPATH=/usr/bin:/bin\\n%s\\n' '${itself}' >"$GOBIN/minio"; chmod +x "$GOBIN/minio"`)
+  t.match(await findServer(minio, { env }), { version: 'DEVELOPMENT', source: 'go' })
 })
 
 void t.test('P1.03 each installer', async (t) => {
