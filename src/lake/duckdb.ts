@@ -46,7 +46,10 @@ export class DuckDb {
     let lastWords = ''
     child.stderr?.on('data', (chunk: Buffer) => (lastWords = `${lastWords}${chunk.toString()}`.slice(-lastWordsMax)))
     this.#ended = new Promise((resolve) => {
-      child.once('error', (error) => resolve(error.message))
+      child.once('error', (error) => {
+        // Also what a signal ends is told of so, before it has ended.
+        if (child.pid === undefined) resolve(error.message)
+      })
       child.once('close', (code, signal) =>
         resolve(`it ended with ${signal ?? code ?? 'nothing'}${lastWords && `: ${lastWords.trim()}`}`),
       )
