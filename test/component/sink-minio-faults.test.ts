@@ -8,11 +8,8 @@ import { startWorkerChild } from '../support/processes.ts'
 import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
 import { startTickFeed } from '../support/tick-feed.ts'
 
-/**
- * Longer than anything in a sink waits for an answer, and far longer than its pauses between tries: what comes later than
- * this is more of the same.
- */
-const awayMs = 10_000
+/** Longer than anything in a sink waits for an answer. */
+const awayMs = 30_000
 const soonMs = 5_000
 
 void t.test('P3.16 P3.01 the store is away, refuses the key or has no bucket, while ticks flow', async (t) => {
