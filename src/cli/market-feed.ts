@@ -22,8 +22,8 @@ const mids: readonly [Mid, ...Mid[]] = [
 const categories = ['news', 'filings', 'social'] as const
 
 /**
- * Ticks of a foreign venue, and now and then a document, the same for the same seed. Some say again what one before has
- * said, as feeds do, and some nobody can read.
+ * Ticks of a foreign venue, and now and then a document: for the same seed the same, at the time that it is. Some say again
+ * what one before has said, as feeds do, and some nobody can read.
  *
  * @param run makes the ids of this run different from those of others on the same streams
  */
@@ -84,7 +84,7 @@ export class FeedPlayer {
 
   /** Ends each stream with a message that everybody can read, and waits. @returns how many were not stored */
   async end(): Promise<number> {
-    this.#publish(tickOf(`${this.#run}-end`, mids[0], Math.random))
+    this.#publish(tickOf(`${this.#run}-end`, mids[0], () => 0.5))
     this.#publish(documentOf(`${this.#run}-end`, categories[0], mids[0]))
     while (this.#answered < this.#sent) await new Promise((resolve) => setTimeout(resolve, 5))
     this.#publisher.close()
