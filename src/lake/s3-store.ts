@@ -276,7 +276,7 @@ const problems: Readonly<Record<string, string>> = {
   SignatureDoesNotMatch: 'the secret of the access key is wrong',
   AccessDenied: 'access refused: the access key may not do this',
   ExpiredToken: 'the session of the access key has expired',
-  CredentialsProviderError: 'no access key was given',
+  CredentialsProviderError: 'no access key was given: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
   RequestTimeTooSkewed: 'the clocks of the store and of this machine differ',
   NoSuchBucket: 'no such bucket',
   InvalidBucketName: 'the bucket has no valid name',
