@@ -4,6 +4,7 @@ import { decodeExecution } from '../../src/schemas/execution.ts'
 import { readStream } from '../../src/runtime/reader.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { asker, limitOrder, startDoor } from '../support/gateway.ts'
+import { pause } from '../support/pause.ts'
 import { startSecuredNats } from '../support/secured-nats.ts'
 import { connectTestNats, startTestWorkers, until } from '../support/stack.ts'
 
@@ -445,7 +446,7 @@ void t.test('P1.13 503 when the stream refuses, or is not there', async (t) => {
 void t.test('P1.13 a silent server: the door does not know, says so, and never sends twice', async (t) => {
   const { ask, nats, server } = await startDoor(t, { env: { ORDER_WAIT_MS: '4500' } })
   await ask('POST', '/orders', limitOrder('silent', 'buy', '1', '10'))
-  server.kill('SIGSTOP')
+  await pause(server)
   const waiting = ask('POST', '/orders', limitOrder('silent', 'buy', '1', '11'))
   // Longer than one publish waits for its ack: the command is sent again, and both copies reach the server.
   await wait(3_500)
@@ -453,7 +454,7 @@ void t.test('P1.13 a silent server: the door does not know, says so, and never s
   t.match(await waiting, { status: 200, json: { order_id: 'o-2', status: 'NEW', price: 11 } })
   t.equal((await nats.jsm.streams.info('ORDERS')).state.last_seq, 2)
 
-  server.kill('SIGSTOP')
+  await pause(server)
   const lost = await ask('POST', '/orders', limitOrder('silent', 'buy', '1', '12', ',"clOrdId":"once"'))
   server.kill('SIGCONT')
   t.match(lost, {

@@ -9,6 +9,7 @@ import type { Nats } from '../../src/runtime/nats.ts'
 import type { HealthEntry } from '../../src/schemas/health.ts'
 import { streamSpecs, type WorkerName, workerSpec } from '../../src/subjects/contract.ts'
 import { healthAt, startTestValkey, untilHealth, watchHealth } from '../support/health.ts'
+import { pause } from '../support/pause.ts'
 import { settled, startWorkerChild } from '../support/processes.ts'
 import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
 
@@ -190,7 +191,7 @@ void t.test('P1.14 health tells the truth, soon, and does not flap', async (t) =
   await t.test('P1.14 a stopped worker is seen from outside, and its lag when it goes on', async (t) => {
     const watch = watchHealth(t, ports['oms-matcher'])
     const before = await entryOf(nats, 'oms-matcher')
-    matcher.kill('SIGSTOP')
+    await pause(matcher)
     await t.rejects(healthAt(ports['oms-matcher']), 'its port does not answer')
     await sendOrders(nats, 20_000)
     await until('its probe to be late', async () => {

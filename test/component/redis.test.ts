@@ -8,6 +8,7 @@ import type { Nats } from '../../src/runtime/nats.ts'
 import { type OrderHash, RedisProjection } from '../../src/runtime/redis.ts'
 import { freePort } from '../../src/local/ports.ts'
 import { startTestValkey, untilHealth } from '../support/health.ts'
+import { pause } from '../support/pause.ts'
 import { settled } from '../support/processes.ts'
 import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
 
@@ -322,7 +323,7 @@ void t.test('P1.12 the projection alone', async (t) => {
   })
 
   await t.test('P1.12 what waits for a hung Redis is bounded, and dropped when it counts as away', async (t) => {
-    valkey.kill('SIGSTOP')
+    await pause(valkey)
     for (let asOf = 1; asOf <= 50_000; asOf += 1) {
       projection.setPosition('a', `S${asOf % 7}`, `{"asOf":${asOf}}`, asOf)
       projection.setOrder(order(asOf, asOf), false)
