@@ -80,8 +80,6 @@ class Market {
   readonly valueFactor: bigint
   readonly feeFactor: bigint
   markTicks = 0
-  /** The mark moved since holders were evaluated. */
-  dirty = false
   readonly holders = new Set<Position>()
 
   constructor(instrument: Instrument) {
@@ -176,7 +174,11 @@ export class Portfolio {
   #openPositions = 0
   /** Stream time in minutes since 1970. */
   #minute = 0
-  #dirtyMarkets: Market[] = []
+  /** Their marks moved since holders were revalued. */
+  readonly #movedMarkets = new Set<Market>()
+  readonly #stalePositions = this.#holdersOfMoved()
+  /** A mark alone has changed them. */
+  readonly #markedPositions = new Set<Position>()
   #changedPositions: Position[] = []
   #changedAccounts: Account[] = []
 
@@ -250,21 +252,31 @@ export class Portfolio {
     if (market) this.#setMark(market, ticks)
   }
 
-  /** Revalues every holder of a symbol whose mark moved, then their accounts, each once. */
-  refreshMarks(): void {
+  /**
+   * Revalues holders of symbols whose mark moved, then their accounts, each once.
+   *
+   * @param positionsMax how many at most; the next call goes on where this one ends
+   */
+  refreshMarks(positionsMax = Infinity): void {
     const accounts = new Set<Account>()
-    for (const market of this.#dirtyMarkets) {
-      market.dirty = false
-      for (const position of market.holders)
-        if (position.revalue()) {
-          this.#notePosition(position)
-          accounts.add(position.owner)
-        }
+    for (let left = positionsMax; left > 0; left -= 1) {
+      const position = this.#stalePositions.next().value
+      if (!position) break
+      if (!position.revalue()) continue
+      if (!position.changed) this.#markedPositions.add(position)
+      accounts.add(position.owner)
     }
-    this.#dirtyMarkets = []
-    for (const account of accounts) {
-      account.evaluate(this.#minute)
-      this.#noteAccount(account)
+    for (const account of accounts) account.evaluate(this.#minute)
+  }
+
+  /** Goes on for ever: undefined while there is none. */
+  *#holdersOfMoved(): Generator<Position | undefined, never> {
+    for (;;) {
+      for (const market of this.#movedMarkets) {
+        this.#movedMarkets.delete(market)
+        yield* market.holders
+      }
+      yield undefined
     }
   }
 
@@ -334,8 +346,19 @@ export class Portfolio {
     }
   }
 
-  /** What changed since the last call, each once, in the order of its first change. */
-  takeChanged(): { positions: PositionState[]; accounts: AccountState[] } {
+  /**
+   * What changed since it was last taken, each once: what fills changed, in that order, then what only marks did.
+   *
+   * @param markedMax how many positions of the latter, with their accounts, at most; the others wait for the next calls
+   */
+  takeChanged(markedMax = Infinity): { positions: PositionState[]; accounts: AccountState[] } {
+    let left = markedMax
+    for (const position of this.#markedPositions) {
+      if (left === 0) break
+      left -= 1
+      this.#notePosition(position)
+      this.#noteAccount(position.owner)
+    }
     const taken = { positions: this.#changedPositions, accounts: this.#changedAccounts }
     for (const position of this.#changedPositions) position.changed = false
     for (const account of this.#changedAccounts) account.changed = false
@@ -377,9 +400,7 @@ export class Portfolio {
   #setMark(market: Market, ticks: number): void {
     if (market.markTicks === ticks) return
     market.markTicks = ticks
-    if (market.dirty) return
-    market.dirty = true
-    this.#dirtyMarkets.push(market)
+    this.#movedMarkets.add(market)
   }
 
   #marketOf(instrument: Instrument): Market {
@@ -414,6 +435,7 @@ export class Portfolio {
 
   #notePosition(position: Position): void {
     if (position.changed) return
+    this.#markedPositions.delete(position)
     position.changed = true
     this.#changedPositions.push(position)
   }

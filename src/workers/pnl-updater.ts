@@ -26,6 +26,12 @@ const earlyMarksMax = 10_000
 const minuteMs = 60_000
 /** Of RFC 3339, up to the minute. */
 const minuteTextLength = 16
+/**
+ * However many positions a mark moves: how many are revalued in one go, some milliseconds of work, and how many of them
+ * are stored in an idle moment, of which there are ten a second.
+ */
+const revaluedMax = 10_000
+const markedMax = 50
 /** How far behind the clock idle minutes end: a fill may be on its way. */
 const snapshotGraceMs = 5_000
 const ownTicks = tickSubject(tapeVenue, '')
@@ -76,6 +82,8 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   let time: string | undefined
   let minuteText = ''
   let refreshedMs = 0
+  /** Positions that only marks have changed and that may be taken now. */
+  let markedLeft = 0
   /** Of the batches on their way, by the sequence of their watermark. */
   const projected = new Map<number, OrderView[]>()
   /** Of the last watermark taken. */
@@ -100,7 +108,8 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   }
 
   const changes = (): Output[] => {
-    const { positions, accounts } = portfolio.takeChanged()
+    const { positions, accounts } = portfolio.takeChanged(markedLeft)
+    markedLeft = 0
     const position = { inSeq: asOf, inIndex: 0 }
     const outputs: Output[] = positions.map((state) => ({
       subject: `w.${positionSubject(state.account, state.symbol)}`,
@@ -129,10 +138,11 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
   const fold: Fold = {
     handle: (batch, isReplay) => {
       if (batch.length === 0) {
+        markedLeft = markedMax
         if (options.nowMs() - refreshedMs < options.markIntervalMs) return { outputs: [] }
         refreshedMs = options.nowMs()
         portfolio.advance(Math.floor((refreshedMs - snapshotGraceMs) / minuteMs))
-        portfolio.refreshMarks()
+        portfolio.refreshMarks(revaluedMax)
       }
       for (const input of batch) {
         const { sequence } = input

@@ -64,9 +64,9 @@ function startPnl(instruments: InstrumentsConfig) {
   return {
     pnl,
     projected,
-    replayTrade: (symbol: string) => {
+    replayTrade: (symbol: string, account = 'a') => {
       sequence += 1
-      const trade: Partial<ExecutionReport> = { execType: 'Trade', ordStatus: 'PartiallyFilled', account: 'a', symbol }
+      const trade: Partial<ExecutionReport> = { execType: 'Trade', ordStatus: 'PartiallyFilled', account, symbol }
       const numbers = { side: 'BUY', orderQty: 2, lastQty: 1, lastPx: 100, cumQty: 1, fee: 0 } as const
       const report = { execId: 'x', transactTime: 'x', orderId: `o-${sequence}`, ...trade, ...numbers }
       pnl.fold.handle([input(sequence, { cmdSeq: sequence, transactTime: 'x', reports: [report] })], true)
@@ -130,5 +130,29 @@ void t.test('P1.12 the echo of an own trade never marks: the fill has, and a lat
   t.equal(unrealized('BAR'), 5e10)
   tick('BAR', 90, 'T2026')
   t.equal(unrealized('BAR'), 5e10)
+  t.end()
+})
+
+void t.test('P2.13 positions that only a mark moves are stored in idle moments, a few in each', (t) => {
+  const { pnl, replayTrade, tick } = startPnl({ default: {}, instruments: {} })
+  const idle = () => pnl.fold.handle([], false)
+  const storedPositions = () =>
+    (pnl.fold.takeOutputs?.() ?? []).map(({ subject }) => subject).filter((subject) => /\.(FOO|BAR)$/.test(subject))
+  for (let n = 0; n < 120; n += 1) replayTrade('FOO', `a${n}`)
+  pnl.activated()
+  t.equal(storedPositions().length, 120, 'what fills changed, at once')
+  tick('FOO', 101)
+  idle()
+  const first = storedPositions()
+  t.equal(first.length, 50)
+  t.strictSame(storedPositions(), [], 'no more before the next idle moment')
+  replayTrade('BAR', 'a119')
+  t.strictSame(storedPositions(), ['w.positions.a119.BAR'], 'but for fills')
+  idle()
+  const second = storedPositions()
+  idle()
+  const all = [...first, ...second, ...storedPositions()]
+  t.equal(new Set(all).size, all.length, 'each once')
+  t.equal(all.length, 120)
   t.end()
 })

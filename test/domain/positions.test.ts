@@ -279,6 +279,39 @@ void t.test("P1.12 a fill marks its symbol for the other holders' next evaluatio
   t.end()
 })
 
+void t.test('P2.13 what a mark moves is revalued and handed out in slices, what a fill changes at once', (t) => {
+  const portfolio = new Portfolio()
+  for (const account of ['a', 'b', 'c']) portfolio.fill(fill('BUY', 1, 10, 0, unit, account), unit)
+  portfolio.takeChanged()
+  const revalued = () => ['a', 'b', 'c'].filter((name) => portfolio.position(name, 'UNIT')?.unrealizedPnl !== 0)
+  const taken = (max: number) => {
+    const { positions, accounts } = portfolio.takeChanged(max)
+    t.strictSame(
+      accounts.map(({ account }) => account),
+      positions.map(({ account }) => account),
+      'with their accounts',
+    )
+    return positions.map(({ account }) => account)
+  }
+  portfolio.mark('UNIT', 15)
+  portfolio.refreshMarks(2)
+  t.strictSame(revalued(), ['a', 'b'])
+  t.strictSame(taken(1), ['a'])
+  portfolio.refreshMarks(2)
+  t.strictSame(revalued(), ['a', 'b', 'c'])
+  portfolio.fill(fill('BUY', 1, 15, 0, unit, 'c'), unit)
+  t.strictSame(taken(0), ['c'], 'of a fill')
+  t.strictSame(taken(5), ['b'], 'and c not again')
+
+  portfolio.mark('UNIT', 20)
+  portfolio.refreshMarks(1)
+  portfolio.mark('UNIT', 15)
+  portfolio.refreshMarks()
+  t.strictSame(revalued(), ['a', 'b', 'c'], 'a mark that moves in between is seen by those who were first, too')
+  t.strictSame(portfolio.takeChanged(0), { positions: [], accounts: [] })
+  t.end()
+})
+
 void t.test('P1.12 a mark of a symbol nobody traded is no state', (t) => {
   const portfolio = new Portfolio()
   portfolio.mark('NOBODY', 5)
