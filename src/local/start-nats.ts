@@ -38,8 +38,8 @@ export async function startNats(options: StartOptions): Promise<NatsServer> {
       ...options,
       dataDir,
       args: ['--config', configFile],
-      // Less garbage than Go's defaults let pile up: some 100 MB less at full speed (docs/adr/0007-memory.md).
-      env: { GOGC: '50', GOMEMLIMIT: '144MiB' },
+      // Less garbage than Go's default lets pile up (docs/adr/0007-memory.md).
+      env: { GOGC: '25' },
       isReady: () => isReady(port, monitorPort, storeDir),
     })
     return Object.assign(server, { url: `nats://127.0.0.1:${port}`, port, monitorPort })
