@@ -174,6 +174,22 @@ function zeroSums(ledger: Ledger): string[] {
   return problems
 }
 
+/** How often POSITIONS is read on when marks go on moving positions to its end. */
+const roundsMax = 100
+
+/** The last body of each subject of POSITIONS. One that is stored again while this reads is met at the end. */
+export async function latestPositions(nats: Nats): Promise<Map<string, Uint8Array>> {
+  const latest = new Map<string, Uint8Array>()
+  let next = 1
+  for (let round = 0; round < roundsMax; round += 1) {
+    const { last_seq: last } = (await nats.jsm.streams.info('POSITIONS')).state
+    if (last < next) break
+    for await (const { subject, data } of readStream(nats, 'POSITIONS', next, last)) latest.set(subject, data)
+    next = last + 1
+  }
+  return latest
+}
+
 async function comparePositions(
   nats: Nats,
   ledger: Ledger,
@@ -181,8 +197,7 @@ async function comparePositions(
   const positions: AuditedPosition[] = []
   const differences: string[] = []
   const seen = new Set<string>()
-  const { last_seq: lastSequence } = (await nats.jsm.streams.info('POSITIONS')).state
-  for await (const { subject, data } of readStream(nats, 'POSITIONS', 1, lastSequence)) {
+  for (const [subject, data] of await latestPositions(nats)) {
     const [, account = '', symbol] = subject.split('.')
     if (symbol !== undefined) {
       const record = decodePosition(data)

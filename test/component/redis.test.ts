@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
-import { readStream } from '../../src/runtime/reader.ts'
+import { latestPositions } from '../../src/cli/audit.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { createLog } from '../../src/runtime/log.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
@@ -35,8 +35,7 @@ const limit = (account: string, side: string, quantity: number, price: number, s
 /** The bodies in POSITIONS, by account and symbol. */
 async function positionsOf(nats: Nats): Promise<Record<string, Record<string, string>>> {
   const bodies: Record<string, Record<string, string>> = {}
-  const last = (await nats.jsm.streams.info('POSITIONS')).state.last_seq
-  for await (const { subject, data } of readStream(nats, 'POSITIONS', 1, last)) {
+  for (const [subject, data] of await latestPositions(nats)) {
     const [, account = '', symbol] = subject.split('.')
     if (symbol !== undefined) (bodies[account] ??= {})[symbol] = Buffer.from(data).toString()
   }
@@ -56,9 +55,10 @@ async function untilPositionsAgree(t: Test, nats: Nats, redis: Redis, isAsOfTheS
           .sort(),
       ])
       .sort()
-  const expected = comparable(await positionsOf(nats))
-  let found: unknown[] = []
+  let expected: unknown[][] = []
+  let found: unknown[][] = []
   await until('positions in Redis', async () => {
+    expected = comparable(await positionsOf(nats))
     const hashes: Record<string, Record<string, string>> = {}
     for (const [account] of expected) hashes[String(account)] = await redis.hgetall(`position:${String(account)}`)
     found = comparable(hashes)

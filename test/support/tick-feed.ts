@@ -49,7 +49,7 @@ export function startTickFeed(t: Test, nats: Nats, lake: string | ObjectStore, s
         await publishing
       }
     },
-    allThere: async (timeoutMs = 20_000) => {
+    allThere: async (timeoutMs = 60_000) => {
       await until('all ticks', async () => (await readTable(lake, 'market_ticks')).txns[0] === count, timeoutMs)
     },
     check: async (t, access) => {
