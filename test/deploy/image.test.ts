@@ -71,9 +71,6 @@ void t.test('P3.19 the image: what is in it runs, answers its health check, and 
 
   const port = await freePort()
   const [command = '', ...args] = [...commandOf(argumentsOf('ENTRYPOINT')[0]), ...commandOf(argumentsOf('CMD').at(-1))]
-  const worker = spawn(command, [...args, '--port', String(port)], { env, cwd: app, stdio: 'inherit' })
-  const ended = new Promise((resolve) => worker.once('close', (code, signal) => resolve(code ?? signal)))
-  t.teardown(() => worker.kill('SIGKILL'))
   const [node = '', script = '', documentedPort = '', path = ''] = commandOf(argumentsOf('HEALTHCHECK')[0])
   t.same([documentedPort, path], ['8099', '/health/live'])
   const check = (checkedPath: string) =>
@@ -82,6 +79,9 @@ void t.test('P3.19 the image: what is in it runs, answers its health check, and 
       () => false,
     )
   t.equal(await check(path), false, 'not before it listens')
+  const worker = spawn(command, [...args, '--port', String(port)], { env, cwd: app, stdio: 'inherit' })
+  const ended = new Promise((resolve) => worker.once('close', (code, signal) => resolve(code ?? signal)))
+  t.teardown(() => worker.kill('SIGKILL'))
   await until('its health check', () => check(path), 20_000)
   await until('its health', () => check('/health'), 20_000)
   const said = readFileSync(`/proc/${worker.pid}/cmdline`, 'utf8')

@@ -18,6 +18,13 @@ import { openTestMinio, startTestMinio } from '../support/minio.ts'
 import { tempDir, until } from '../support/stack.ts'
 import { appendTicks, tickBatches } from './tick-table.ts'
 
+t.setTimeout(600_000)
+
+/**
+ * The processes that do the work have a low priority, so that beside other tests a run takes as long as these leave them:
+ * ten seconds and more on two cores that are busy.
+ */
+const waitMs = 120_000
 const policy: MaintenancePolicy = { orderBy: ['stream_seq'], compactEveryMs: 50, vacuumEveryMs: 50 }
 /** Long over, by every clock. */
 const dt = '2020-01-01'
@@ -98,13 +105,13 @@ for (const [where, storeOf] of [
       await append()
       return isCompacted()
     }
-    await until('rows to be compacted that came in the time of a compaction', appendUntilCompacted, 40_000)
+    await until('rows to be compacted that came in the time of a compaction', appendUntilCompacted, waitMs)
     const leftByRuns = () =>
       results().reduce((left, { filesRemoved, filesAdded }) => left - filesRemoved + filesAdded, batches * 4)
-    await until('a run to tell of the last', () => leftByRuns() === 4, 20_000)
+    await until('a run to tell of the last', () => leftByRuns() === 4, waitMs)
     t.equal(await filesOf(table), 4, 'a file a symbol')
     const vacuums = () => runs.flatMap((run) => (run.kind === 'vacuum' && 'result' in run ? [run.result] : []))
-    await until('a vacuum', () => vacuums().length > 0, 20_000)
+    await until('a vacuum', () => vacuums().length > 0, waitMs)
     t.match(maintenance.last, { compact: { startedMs: Number, durationMs: Number, result: { abandoned: [] } } })
     await maintenance.stop()
 
@@ -140,7 +147,7 @@ void t.test('P3.12 stopping ends what runs, and leaves the table whole', async (
   const store = openLocalStore(tempDir(t))
   const table = await appendTicks(store, tickBatches(40, 8))
   const { maintenance } = start(t, store.uri, { vacuumEveryMs: 0 })
-  await until('it to run', () => processesOn(store.uri).length > 0, 10_000)
+  await until('it to run', () => processesOn(store.uri).length > 0, waitMs)
   await maintenance.stop()
   t.same(processesOn(store.uri), [])
   await checkRows(t, table, 320)
@@ -151,12 +158,12 @@ void t.test('P3.12 a stand-by maintains nothing, and what fails is told and done
   let isActive = false
   const { maintenance, runs } = start(t, folder, { vacuumEveryMs: 0, isActive: () => isActive })
   const other = start(t, join(folder, 'nowhere'), { compactEveryMs: 0 })
-  const { vacuum } = await until('a failure', () => other.maintenance.last.vacuum && other.maintenance.last, 10_000)
+  const { vacuum } = await until('a failure', () => other.maintenance.last.vacuum && other.maintenance.last, waitMs)
   t.match(vacuum, { problem: /there is no such folder/ })
   t.same(runs, [])
   isActive = true
-  const { compact } = await until('a failure', () => maintenance.last.compact && maintenance.last, 10_000)
+  const { compact } = await until('a failure', () => maintenance.last.compact && maintenance.last, waitMs)
   t.match(compact, { problem: /there is no table/ })
   await appendTicks(openLocalStore(folder), tickBatches(8, 8))
-  await until('a compaction', () => maintenance.last.compact && 'result' in maintenance.last.compact, 10_000)
+  await until('a compaction', () => maintenance.last.compact && 'result' in maintenance.last.compact, waitMs)
 })

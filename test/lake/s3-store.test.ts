@@ -18,13 +18,14 @@ storeSuite(t, 'MinIO', async (t) => {
   return store
 })
 
-/** A store behind a proxy, and one that goes straight to MinIO. */
-async function openProxied(t: Test, options: Partial<S3Options> = {}) {
+/** A store behind a proxy, one there that soon gives up waiting for an answer, and one that goes straight to MinIO. */
+async function openProxied(t: Test) {
   const proxy = await startSwallowingProxy(t, minio.url)
   const prefix = randomUUID()
-  const store = openTestMinio(t, minio, { prefix, endpoint: proxy.url, timeoutMs: 1_000, ...options })
+  const store = openTestMinio(t, minio, { prefix, endpoint: proxy.url })
+  const hasty = openTestMinio(t, minio, { prefix, endpoint: proxy.url, timeoutMs: 1_000 })
   const direct = openTestMinio(t, minio, { prefix })
-  return { proxy, store, direct }
+  return { proxy, store, hasty, direct }
 }
 
 const isConditionalPut = ({ method, isConditional }: SeenRequest) => method === 'PUT' && isConditional
@@ -45,7 +46,8 @@ void t.test('P3.05 of 20 racing connections one makes the object', async (t) => 
 })
 
 void t.test('P3.05 what became of a conditional PUT without an answer is unknown, and it is sent once', async (t) => {
-  const { proxy, store, direct } = await openProxied(t)
+  const { proxy, store, hasty, direct } = await openProxied(t)
+  const late = Promise.withResolvers<undefined>()
   const faults: readonly (readonly [fault: ProxyFault, isThere: boolean])[] = [
     ['swallow', true],
     ['mute', true],
@@ -56,51 +58,58 @@ void t.test('P3.05 what became of a conditional PUT without an answer is unknown
     [{ status: 500 }, false],
     [{ status: 503 }, false],
     [{ status: 500, isLate: true }, true],
-    [{ delayMs: 1_500 }, true],
+    [{ until: late.promise }, true],
   ]
   for (const [fault, isThere] of faults) {
     const name = JSON.stringify(fault)
     const key = `_delta_log/${randomUUID()}.json`
     const before = proxy.requests.length
     proxy.inject(fault, isConditionalPut)
-    t.equal(await store.putIfAbsent(key, bytes('mine')), 'unknown', name)
+    const isLate = typeof fault === 'object' && 'until' in fault
+    const impatient = fault === 'mute' || isLate ? hasty : store
+    t.equal(await impatient.putIfAbsent(key, bytes('mine')), 'unknown', name)
+    const sent = proxy.requests.slice(before)
     t.same(
-      proxy.requests.slice(before).map(({ method }) => method),
+      sent.map(({ method }) => method),
       ['PUT'],
       `${name}: one request`,
     )
-    const hasDelay = typeof fault === 'object' && 'delayMs' in fault
-    if (hasDelay) {
+    if (isLate) {
       t.equal(await store.get(key), undefined)
-      await until('the late request to come', async () => (await direct.get(key)) !== undefined)
+      late.resolve(undefined)
     }
+    if (isThere) await until('the request to come', () => sent[0]?.isForwarded)
     t.equal(await textOf(direct, key), isThere ? 'mine' : undefined, name)
     t.equal(await store.putIfAbsent(key, bytes('mine')), isThere ? 'exists' : 'created', `${name}: asked again`)
   }
 })
 
 void t.test('P3.05 everything else is tried again, three times at most', async (t) => {
-  const { proxy, store, direct } = await openProxied(t)
+  const { proxy, store, hasty, direct } = await openProxied(t)
   await direct.put('a', bytes('x'.repeat(100_000)))
-  const calls: readonly (readonly [name: string, work: () => Promise<unknown>])[] = [
-    ['get', () => store.get('a')],
-    ['put', () => store.put('b', bytes('y'))],
-    ['list', () => keysOf(store, '')],
-    ['delete', () => store.delete(['b'])],
+  const calls: readonly (readonly [name: string, work: (by: ObjectStore) => Promise<unknown>])[] = [
+    ['get', (by) => by.get('a')],
+    ['put', (by) => by.put('b', bytes('y'))],
+    ['list', (by) => keysOf(by, '')],
+    ['delete', (by) => by.delete(['b'])],
   ]
   for (const [name, work] of calls) {
     const faults: readonly ProxyFault[] = ['swallow', 'cut', { status: 503 }]
     for (const fault of name === 'put' ? [...faults, 'mute' as const] : faults) {
       proxy.inject(fault, undefined, 2)
-      await t.resolves(work(), `${name} after two of ${JSON.stringify(fault)}`)
+      await t.resolves(work(fault === 'mute' ? hasty : store), `${name} after two of ${JSON.stringify(fault)}`)
     }
     const before = proxy.requests.length
     proxy.inject('cut', undefined, 3)
-    await t.rejects(work(), { code: 'LAKE_STORE_UNAVAILABLE', retriable: true, message: /broke the connection/ }, name)
+    await t.rejects(
+      work(store),
+      { code: 'LAKE_STORE_UNAVAILABLE', retriable: true, message: /broke the connection/ },
+      name,
+    )
     t.equal(proxy.requests.length - before, 3)
   }
   proxy.inject('half', undefined, 2)
-  t.equal((await store.get('a'))?.length, 100_000, 'half an answer is none')
+  t.equal((await hasty.get('a'))?.length, 100_000, 'half an answer is none')
 })
 
 void t.test('P3.13 a store that ignores If-None-Match is refused', async (t) => {

@@ -96,15 +96,16 @@ void t.test(
            command: process.execPath,
            args: ['-e', 'process.on("disconnect", () => process.exit()); process.send(1); setInterval(() => {}, 1e6)'],
            ipc: true,
-           onSpawn: (child) => child.once('message', () => { console.log(child.pid); setTimeout(() => ${end}, 50) }),
+           onSpawn: (child) => child.once('message', () => { console.log(child.pid); process.stdin.once('data', () => ${end}) }),
          })`,
         ],
-        { stdio: ['ignore', 'pipe', 'inherit'] },
+        { stdio: ['pipe', 'pipe', 'inherit'] },
       )
       const exited = once(parent, 'exit')
       const [pid] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string]
       const child = processId(Number(pid))
       t.ok(child)
+      parent.stdin.write('end\n')
       await exited
       t.ok(await poll(5_000, () => child !== undefined && !isRunning(child)), end)
     }

@@ -18,7 +18,8 @@ export interface SeenRequest {
  * What the proxy may do to a request.
  * swallow: passes it on, and cuts the connection instead of answering; mute: passes it on and never answers; half: passes
  * it on, answers half and then nothing more; cut: cuts the connection without passing it on; a status: answers that
- * without passing it on, or, with `isLate`, after it, with a `code` of S3; delayMs: passes it on that much later.
+ * without passing it on, or, with `isLate`, after it, with a `code` of S3; delayMs: passes it on that much later; until:
+ * passes it on when that has resolved.
  */
 export type ProxyFault =
   | 'swallow'
@@ -27,6 +28,7 @@ export type ProxyFault =
   | 'cut'
   | { readonly status: number; readonly isLate?: boolean; readonly code?: string }
   | { readonly delayMs: number }
+  | { readonly until: Promise<unknown> }
 
 export interface SwallowingProxy {
   readonly url: string
@@ -71,6 +73,7 @@ export async function startSwallowingProxy(t: Test, target: string): Promise<Swa
       return
     }
     if (typeof fault === 'object' && 'delayMs' in fault) await sleep(fault.delayMs)
+    if (typeof fault === 'object' && 'until' in fault) await fault.until
     const isRefused = typeof fault === 'object' && 'status' in fault
     if (isRefused && fault.isLate !== true) {
       answer.writeHead(fault.status).end(fault.code && `<Error><Code>${fault.code}</Code></Error>`)
