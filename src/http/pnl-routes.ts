@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { Portfolio } from '../domain/positions.ts'
+import type { Portfolio } from '../domain/portfolio.ts'
 import type { LoopState } from '../runtime/worker-loop.ts'
 import { accountPattern, symbolPattern } from '../schemas/command.ts'
 import { encodeFigures } from '../schemas/performance.ts'

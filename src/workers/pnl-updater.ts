@@ -1,7 +1,7 @@
 /**
  * reads       EXECUTIONS: fills; TICKS: prices for unrealised PnL
  * writes      POSITIONS: latest state of each account and symbol, then the watermark; Redis: the same, set if newer
- * state       positions, cost, PnL (src/domain/positions.ts), a function of EXECUTIONS; marks come from TICKS
+ * state       positions, cost, PnL (src/domain/portfolio.ts), a function of EXECUTIONS; marks come from TICKS
  * guarantees  each fill counts once; quantity, cash and fees sum to zero over all accounts
  * crash       EXECUTIONS is folded again from its start; what the watermark covers is not sent again
  */
@@ -9,7 +9,8 @@ import { assert } from '../base/assert.ts'
 import { nearestUnits } from '../base/decimal.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { isOpen, OrderViews, type OrderView } from '../domain/order-views.ts'
-import { fillOf, type Portfolio } from '../domain/positions.ts'
+import { fillOf } from '../domain/fill.ts'
+import type { Portfolio } from '../domain/portfolio.ts'
 import { symbolPattern } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig } from '../schemas/instrument.ts'
@@ -26,11 +27,9 @@ const earlyMarksMax = 10_000
 const minuteMs = 60_000
 /** Of RFC 3339, up to the minute. */
 const minuteTextLength = 16
-/**
- * However many positions a mark moves: how many are revalued in one go, some milliseconds of work, and how many of them
- * are stored in an idle moment, of which there are ten a second.
- */
+/** Positions revalued at the marks in one go: some milliseconds of work. */
 const revaluedMax = 10_000
+/** Positions that only a mark has moved and that are stored in an idle moment, of which there are ten a second. */
 const markedMax = 50
 /** How far behind the clock idle minutes end: a fill may be on its way. */
 const snapshotGraceMs = 5_000

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Portfolio } from '../../src/domain/positions.ts'
+import { Portfolio } from '../../src/domain/portfolio.ts'
 import type { InputMessage } from '../../src/runtime/reader.ts'
 import { decodeExecution, type ExecutionReport } from '../../src/schemas/execution.ts'
 import type { InstrumentsConfig } from '../../src/schemas/instrument.ts'

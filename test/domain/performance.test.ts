@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Performance } from '../../src/domain/performance.ts'
-import { Portfolio, type Fill } from '../../src/domain/positions.ts'
+import type { Fill } from '../../src/domain/fill.ts'
+import { Portfolio } from '../../src/domain/portfolio.ts'
 import type { Side } from '../../src/schemas/enums.ts'
 import { instrumentFrom } from '../../src/schemas/instrument.ts'
 

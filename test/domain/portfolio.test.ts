@@ -3,7 +3,8 @@ import t from 'tap'
 import { BugError } from '../../src/base/assert.ts'
 import { parseDecimal } from '../../src/base/decimal.ts'
 import { utf8FromText } from '../../src/base/json.ts'
-import { fillOf, Portfolio, type Fill } from '../../src/domain/positions.ts'
+import { fillOf, type Fill } from '../../src/domain/fill.ts'
+import { Portfolio } from '../../src/domain/portfolio.ts'
 import type { Side } from '../../src/schemas/enums.ts'
 import {
   decodeExecution,

@@ -1,25 +1,13 @@
 import { createHash } from 'node:crypto'
 import { assert } from '../base/assert.ts'
-import { parseDecimal, pow10, unitsFromOwn, unitsMax, type Decimal, type Exact } from '../base/decimal.ts'
-import type { Side } from '../schemas/enums.ts'
-import type { ExecutionReport } from '../schemas/execution.ts'
+import { pow10, unitsMax, type Decimal, type Exact } from '../base/decimal.ts'
 import type { Instrument } from '../schemas/instrument.ts'
 import type { PerformanceState } from '../schemas/performance.ts'
 import { accountScale, type AccountState, type PositionState } from '../schemas/position.ts'
-import { add, magnitude, multiply, normal, share, subtract } from './money.ts'
+import type { Fill } from './fill.ts'
+import { add, multiply } from './money.ts'
 import { Performance } from './performance.ts'
-
-/** One side of one trade. */
-export interface Fill {
-  readonly account: string
-  readonly symbol: string
-  readonly side: Side
-  readonly lots: number
-  readonly ticks: number
-  /** In 10^-quoteScale of the quote currency. */
-  readonly fee: Exact
-  readonly traceparent: string | undefined
-}
+import { Account, Market, Position } from './position.ts'
 
 /** The account that fees are booked against; it has cash and fees only. */
 export const venueAccount = '_venue'
@@ -38,121 +26,6 @@ export interface Totals extends Omit<AccountState, 'account'> {
   /** That have traded. */
   readonly symbols: number
   readonly record: PerformanceState
-}
-
-class Account implements AccountState {
-  readonly account: string
-  readonly startingCash: bigint
-  readonly positions = new Map<string, Position>()
-  readonly record: Performance
-  realizedPnl = 0n
-  unrealizedPnl = 0n
-  fees = 0n
-  cash = 0n
-  equity: bigint
-  highWaterMark: bigint
-  openPositions = 0
-  changed = false
-
-  constructor(account: string, startingCash: bigint, minute: number) {
-    this.account = account
-    this.startingCash = startingCash
-    this.record = new Performance(minute, startingCash)
-    this.equity = startingCash
-    this.highWaterMark = startingCash
-  }
-
-  get drawdown(): bigint {
-    return this.highWaterMark - this.equity
-  }
-
-  evaluate(minute: number): void {
-    this.record.snapshot(minute, this.equity)
-    this.equity = this.startingCash + this.realizedPnl - this.fees + this.unrealizedPnl
-    if (this.equity > this.highWaterMark) this.highWaterMark = this.equity
-  }
-}
-
-/** What all positions in one symbol share. */
-class Market {
-  readonly instrument: Instrument
-  /** From tick × lot and from 10^-quoteScale to 10^-`accountScale`. */
-  readonly valueFactor: bigint
-  readonly feeFactor: bigint
-  markTicks = 0
-  readonly holders = new Set<Position>()
-
-  constructor(instrument: Instrument) {
-    this.instrument = instrument
-    this.valueFactor = BigInt(instrument.value.mantissa) * pow10(accountScale - instrument.value.scale)
-    this.feeFactor = pow10(accountScale - instrument.quoteScale)
-  }
-}
-
-class Position implements PositionState {
-  readonly owner: Account
-  readonly market: Market
-  quantityLots: Exact = 0
-  cost: Exact = 0
-  realizedPnl: Exact = 0
-  unrealizedPnl: Exact = 0
-  fees: Exact = 0
-  traceparent: string | undefined
-  changed = false
-
-  constructor(owner: Account, market: Market) {
-    this.owner = owner
-    this.market = market
-  }
-
-  get account(): string {
-    return this.owner.account
-  }
-
-  get symbol(): string {
-    return this.market.instrument.symbol
-  }
-
-  get instrument(): Instrument {
-    return this.market.instrument
-  }
-
-  /** Books signed lots at a price. @returns what they realised, in tick × lot */
-  book(lots: number, ticks: number): Exact {
-    const before = this.quantityLots
-    if (before === 0 || before > 0 === lots > 0) {
-      this.quantityLots = add(before, lots)
-      this.cost = add(this.cost, multiply(lots, ticks))
-      return 0
-    }
-    const held = magnitude(before)
-    if (Math.abs(lots) < held) {
-      const taken = share(this.cost, Math.abs(lots), held)
-      this.quantityLots = add(before, lots)
-      this.cost = subtract(this.cost, taken)
-      return this.#realize(multiply(-lots, ticks), taken)
-    }
-    const taken = this.cost
-    this.quantityLots = add(before, lots)
-    this.cost = multiply(this.quantityLots, ticks)
-    return this.#realize(multiply(before, ticks), taken)
-  }
-
-  #realize(proceeds: Exact, taken: Exact): Exact {
-    const gain = subtract(proceeds, taken)
-    this.realizedPnl = add(this.realizedPnl, gain)
-    return gain
-  }
-
-  /** Revalues at the mark, here and in the account's sum. @returns whether it changed */
-  revalue(): boolean {
-    const before = this.unrealizedPnl
-    const now = this.quantityLots === 0 ? 0 : subtract(multiply(this.quantityLots, this.market.markTicks), this.cost)
-    if (now === before) return false
-    this.unrealizedPnl = now
-    this.owner.unrealizedPnl += BigInt(subtract(now, before)) * this.market.valueFactor
-    return true
-  }
 }
 
 /**
@@ -449,26 +322,4 @@ export class Portfolio {
 
 function sorted<T>(map: ReadonlyMap<string, T>): [string, T][] {
   return [...map].sort(([a], [b]) => (a < b ? -1 : 1))
-}
-
-/** The fill that a report of EXECUTIONS tells of. @throws BugError when it is no complete Trade in the instrument */
-export function fillOf(report: ExecutionReport, instrument: Instrument): Fill {
-  const { execId, execType, account, symbol, side, lastQty, lastPx, fee, traceparent } = report
-  assert(execType === 'Trade' && symbol === instrument.symbol, `${execId}: no Trade in ${instrument.symbol}`)
-  assert(
-    account !== undefined && side !== undefined && lastQty !== undefined && lastPx !== undefined && fee !== undefined,
-    `${execId}: a Trade without account, side, lastQty, lastPx or fee`,
-  )
-  const lots = unitsFromOwn(lastQty, instrument.lot)
-  const ticks = unitsFromOwn(lastPx, instrument.tick)
-  return { account, symbol, side, lots, ticks, fee: feeOf(fee, instrument), traceparent }
-}
-
-/** A fee has no upper bound such as prices and quantities have. */
-function feeOf(fee: number | string, { symbol, quoteScale }: Instrument): Exact {
-  if (typeof fee === 'number' && Math.abs(fee) * 10 ** quoteScale < 2 ** 49)
-    return unitsFromOwn(fee, { mantissa: 1, scale: quoteScale })
-  const decimal = parseDecimal(String(fee))
-  assert(decimal && decimal.scale <= quoteScale, `${symbol}: a fee of ${fee} has more than ${quoteScale} decimals`)
-  return normal(decimal.mantissa * pow10(quoteScale - decimal.scale))
 }
