@@ -4,7 +4,7 @@ import { decodeExecution, type ExecutionReport } from '../schemas/execution.ts'
 import { decodeAccountPosition, decodePosition } from '../schemas/position.ts'
 import type { RiskMessage } from '../schemas/risk.ts'
 import type { Nats } from '../runtime/nats.ts'
-import { readStream } from '../runtime/reader.ts'
+import { readLatest, readStream } from '../runtime/reader.ts'
 
 /** What the streams say about each other, counted from ORDERS and EXECUTIONS alone. */
 export interface Audit {
@@ -45,7 +45,7 @@ function text(value: bigint): string {
   return decimalTextOf(value, scale)
 }
 
-/** Adds up fills as plain decimals, independently of src/domain/positions.ts. */
+/** Adds up fills as plain decimals, independently of src/domain/portfolio.ts. */
 class Ledger {
   readonly quantities = new Map<string, bigint>()
   readonly cash = new Map<string, bigint>()
@@ -174,22 +174,6 @@ function zeroSums(ledger: Ledger): string[] {
   return problems
 }
 
-/** How often POSITIONS is read on when marks go on moving positions to its end. */
-const roundsMax = 100
-
-/** The last body of each subject of POSITIONS. One that is stored again while this reads is met at the end. */
-export async function latestPositions(nats: Nats): Promise<Map<string, Uint8Array>> {
-  const latest = new Map<string, Uint8Array>()
-  let next = 1
-  for (let round = 0; round < roundsMax; round += 1) {
-    const { last_seq: last } = (await nats.jsm.streams.info('POSITIONS')).state
-    if (last < next) break
-    for await (const { subject, data } of readStream(nats, 'POSITIONS', next, last)) latest.set(subject, data)
-    next = last + 1
-  }
-  return latest
-}
-
 async function comparePositions(
   nats: Nats,
   ledger: Ledger,
@@ -197,7 +181,7 @@ async function comparePositions(
   const positions: AuditedPosition[] = []
   const differences: string[] = []
   const seen = new Set<string>()
-  for (const [subject, data] of await latestPositions(nats)) {
+  for (const [subject, { data }] of await readLatest(nats, 'POSITIONS', 'positions.>')) {
     const [, account = '', symbol] = subject.split('.')
     if (symbol !== undefined) {
       const record = decodePosition(data)

@@ -214,12 +214,25 @@ export function readFrom(
   })
 }
 
-/** The last message of each subject that fits, by subject. */
+/**
+ * The last message of each subject that fits, by subject. One that is stored again while this reads leaves its place and
+ * comes anew behind the end; so this reads on until it has met every subject there is.
+ */
 export async function readLatest(nats: Nats, stream: string, subject: string): Promise<Map<string, InputMessage>> {
   const latest = new Map<string, InputMessage>()
-  const options = { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: subject }
-  for await (const message of readToEnd(nats, stream, options)) latest.set(message.subject, message)
-  return latest
+  let last = 0
+  for (;;) {
+    const { subjects = {} } = (await nats.jsm.streams.info(stream, { subjects_filter: subject })).state
+    if (Object.keys(subjects).every((name) => latest.has(name))) return latest
+    const start =
+      last === 0
+        ? { deliver_policy: DeliverPolicy.LastPerSubject }
+        : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: last + 1 }
+    for await (const message of readToEnd(nats, stream, { ...start, filter_subjects: subject })) {
+      latest.set(message.subject, message)
+      last = message.sequence
+    }
+  }
 }
 
 async function* readToEnd(

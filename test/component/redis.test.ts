@@ -1,10 +1,10 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Test } from 'tap'
-import { latestPositions } from '../../src/cli/audit.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { createLog } from '../../src/runtime/log.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
+import { readLatest } from '../../src/runtime/reader.ts'
 import { type OrderHash, RedisProjection } from '../../src/runtime/redis.ts'
 import { freePort } from '../../src/local/ports.ts'
 import { startTestValkey, untilHealth } from '../support/health.ts'
@@ -35,7 +35,7 @@ const limit = (account: string, side: string, quantity: number, price: number, s
 /** The bodies in POSITIONS, by account and symbol. */
 async function positionsOf(nats: Nats): Promise<Record<string, Record<string, string>>> {
   const bodies: Record<string, Record<string, string>> = {}
-  for (const [subject, data] of await latestPositions(nats)) {
+  for (const [subject, { data }] of await readLatest(nats, 'POSITIONS', 'positions.>')) {
     const [, account = '', symbol] = subject.split('.')
     if (symbol !== undefined) (bodies[account] ??= {})[symbol] = Buffer.from(data).toString()
   }
