@@ -70,7 +70,11 @@ export function judge(evidence: Evidence, thresholds: Thresholds, previous: Heal
     if (evidence.holder === undefined) reasons.degraded.push(`asking for the lease for ${seconds(evidence.phaseMs)}`)
     else reasons.healthy.push(`stand-by: ${evidence.holder} is active`)
   }
-  if (blocked) reasons[blocked.ms >= unhealthyMs ? 'unhealthy' : 'degraded'].push(blocked.reason)
+  if (blocked) {
+    // As late as the oldest message that waits for it: a cause stands before what comes of it.
+    const ms = Math.max(blocked.ms, ...(evidence.isCommitting ? [] : lags.map((lag) => lag.ms)))
+    reasons[ms >= unhealthyMs ? 'unhealthy' : 'degraded'].push(blocked.reason)
+  }
   if (evidence.databaseProblem !== undefined) reasons.unhealthy.push(evidence.databaseProblem)
   if (redisProblem !== undefined) reasons.degraded.push(redisProblem)
   reasons.degraded.push(...evidence.warnings)

@@ -49,6 +49,16 @@ void t.test('P1.14 what each piece of evidence means', (t) => {
     [lag(14_999), 'degraded', 'lag of 3 messages in RISK, the oldest 15.0 s old', 'unhealthy'],
     [{ blocked: { reason: 'X: full', ms: 0 } }, 'degraded', 'X: full'],
     [{ blocked: { reason: 'X: full', ms: 30_000 } }, 'unhealthy', 'X: full'],
+    [
+      { ...lag(30_000), blocked: { reason: 'X: full', ms: 29_900 } },
+      'unhealthy',
+      'X: full; lag of 3 messages in RISK, the oldest 30.0 s old',
+    ],
+    [
+      { ...lag(30_000), isCommitting: true, blocked: { reason: 'X: full', ms: 0 } },
+      'degraded',
+      'X: full; lag of 3 messages in RISK, the oldest 30.0 s old',
+    ],
     [full(85), 'degraded', 'stream RISK is 85.0 % full'],
     [full(95), 'unhealthy', 'stream RISK is 95.0 % full'],
     [{ ...full(85), isConnected: false }, 'unhealthy', 'NATS disconnected; stream RISK is 85.0 % full'],
