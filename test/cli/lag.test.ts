@@ -75,7 +75,7 @@ void t.test('P1.14 P1.15 `lag` says how every worker is and how full the streams
     for (const { worker, lagMessages, ackPendingMessages, signOfLifeAgeMs } of report.workers.slice(0, 2)) {
       t.equal(lagMessages, 0, worker)
       t.equal(ackPendingMessages, 0)
-      t.ok((signOfLifeAgeMs ?? Infinity) < 3_500)
+      t.ok((signOfLifeAgeMs ?? Infinity) < 5_000, 'no longer than counts as silence')
     }
   })
 
@@ -106,15 +106,20 @@ void t.test('P1.14 P1.15 `lag` says how every worker is and how full the streams
 
   await t.test('a worker that stopped with work to do: 2', async (t) => {
     await gate.stop()
+    const sendingMs = Date.now()
     const sent = [await send('buy'), await send('buy'), await send('buy')]
     const { created } = (await health.get('risk-gate')) ?? { created: new Date() }
+    const sentMs = Date.now()
     await until('silence', () => Date.now() - created.getTime() > 5_100)
+    const askedMs = Date.now()
     const { code, report } = await lag()
+    const answeredMs = Date.now()
     t.equal(code, 2)
     const [riskGate, matcher] = report.workers
     t.match(riskGate, { worker: 'risk-gate', status: 'unhealthy', lagMessages: 3, input: 'ORDERS' })
     t.match(riskGate?.reasons, [/^no sign of life for \d+\.\d s$/, /^lag of 3 messages in ORDERS, the oldest \d/])
-    t.ok((riskGate?.oldestAgeMs ?? 0) > 2_000 && (riskGate?.oldestAgeMs ?? 0) < 10_000)
+    const ageMs = riskGate?.oldestAgeMs ?? 0
+    t.ok(ageMs >= askedMs - sentMs - 1 && ageMs <= answeredMs - sendingMs + 1, `${ageMs} ms`)
     t.match(matcher, { worker: 'oms-matcher', status: 'healthy', lagMessages: 0 })
     t.equal(sent.length, 3)
 
