@@ -178,8 +178,8 @@ export class HealthMonitor {
       if (isConnected) void this.#probe(nowMs)
       // What comes of it, `redis` knows.
       redis?.probe(spec.name).catch(() => undefined)
-      lake?.health.probe(this.#key(loop?.()))
     }
+    lake?.health.probe(this.#key(loop?.()))
     this.#wasConnected = isConnected
     if (nowMs - this.#loopDelaySinceMs > loopDelayWindowMs) {
       this.#loopDelay.reset()

@@ -6,12 +6,16 @@ export interface DatabaseHealth {
   problem(): string | undefined
   /** When a write last succeeded, by `performance.now()`. */
   readonly lastSuccessMs: number
-  /** Writes something of no consequence, unless a write succeeded just now. What comes of it, `problem` says. */
+  /**
+   * To be called about every half second: writes something of no consequence, unless a write succeeded just now. What
+   * comes of it, `problem` says.
+   */
   probe(key: string): void
 }
 
 /** A write that succeeded longer ago than this says nothing about now. */
 const successAgeMaxMs = 3_000
+/** With the half second between two looks, this leaves a probe a second before the last success is too old. */
 const recentMs = 1_500
 
 /** Health of the lake: what became of the last commit and, while there are none, of the probe object. */
