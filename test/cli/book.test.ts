@@ -95,7 +95,7 @@ void t.test('P2.11 every field of an order has an option', async (t) => {
   ]
   // Nobody answers: what was stored is what counts.
   const env = { NATS_URL: server.url }
-  const order = ['order', 'new', 'BTCUSDT', 'sell', '1', '--timeout-ms', '2000', '--account', 'bob']
+  const order = ['order', 'new', 'BTCUSDT', 'sell', '1', '--timeout-ms', '5000', '--account', 'bob']
   const ends = await Promise.all(calls.map(([args]) => runCli([...order, ...args], env)))
   for (const { code, stderr } of ends) t.equal(code, 69, stderr)
   const bodies: string[] = []

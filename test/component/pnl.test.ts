@@ -284,6 +284,7 @@ void t.test(
     await nats.js.publish('orders.new', limitOrder('maker', 'sell', '0.5', '45000'))
     await publish('new', limitOrder('first', 'buy', '0.5', '45000', `,"traceparent":"${byBody}"`))
     await until('the next fills', async () => (await stored(nats, 'positions.first.BTCUSDT'))?.includes(byBody))
+    await settled(nats)
     t.notMatch(await stored(nats, 'positions.maker.BTCUSDT'), 'traceparent', 'that of the last fill only')
     t.notMatch((await nats.jsm.streams.getMessage('POSITIONS', { last_by_subj: 'positions.maker' }))?.string(), 'trace')
     const refused = limitOrder('first', 'buy', '0.5', '45000', ',"traceparent":5')

@@ -58,7 +58,7 @@ void t.test('P2.07 BATCH_WAIT_MS: how long a batch stays open that more messages
   const proxy = await startProxy(t, server.port)
   // Two messages arrive whole, and that there are more; those are held back.
   const held = proxy.holdAfter('"order 3"')
-  const env = { BATCH_MAX: '10', BATCH_WAIT_MS: '800', LEASE_MS: '60000' }
+  const env = { BATCH_MAX: '10', BATCH_WAIT_MS: '2000', LEASE_MS: '60000' }
   await startTestWorkers(t, proxy.url, { workers: ['risk-gate'], env })
   await held
   const heldMs = Date.now()
@@ -69,7 +69,7 @@ void t.test('P2.07 BATCH_WAIT_MS: how long a batch stays open that more messages
   })
   const waitedMs = Date.now() - heldMs
   t.same(first, [2])
-  t.ok(waitedMs > 600 && waitedMs < 4_000, `${waitedMs} ms`)
+  t.ok(waitedMs > 1_500 && waitedMs < 6_000, `${waitedMs} ms`)
   proxy.open()
   await until('the others', async () => (await batchesOf(nats)).length > 1)
   t.same(await batchesOf(nats), [2, 3], 'at once, since no more are pending')
@@ -210,12 +210,12 @@ void t.test('P2.07 ORDER_WAIT_MS: how long a request waits for its report', asyn
     const startedMs = Date.now()
     t.match(await ask('POST', '/orders', order), { status: 202, json: { status: 'PENDING_NEW' } })
     const tookMs = Date.now() - startedMs
-    t.ok(tookMs >= waitMs - 5 && tookMs < waitMs + 900, `${tookMs} ms`)
+    t.ok(tookMs >= waitMs - 5 && tookMs < waitMs + 3_000, `${tookMs} ms`)
   }
 })
 
 void t.test('P2.07 HTTP_IN_FLIGHT_MAX: commands that may wait for their reports', async (t) => {
-  const env = { HTTP_IN_FLIGHT_MAX: '4', ORDER_WAIT_MS: '500' }
+  const env = { HTTP_IN_FLIGHT_MAX: '4', ORDER_WAIT_MS: '1500' }
   const { ask } = await startDoor(t, { isAlone: true, env })
   const answers = await Promise.all(Array.from({ length: 10 }, () => ask('POST', '/orders', order)))
   const count = (wanted: number) => answers.filter(({ status }) => status === wanted).length
@@ -270,7 +270,7 @@ void t.test('P2.07 STARTING_CASH: what an account begins with', async (t) => {
 
 void t.test('P2.07 LAG_DEGRADED_MS, LAG_UNHEALTHY_MS: ages of the oldest unanswered message', async (t) => {
   const { server, nats } = await startWithOrders(t, 0)
-  const env = { LAG_DEGRADED_MS: '700', LAG_UNHEALTHY_MS: '2500' }
+  const env = { LAG_DEGRADED_MS: '700', LAG_UNHEALTHY_MS: '5000' }
   const { ports } = await startTestWorkers(t, server.url, { workers: ['risk-gate'], env })
   await untilHealth('the gate', ports['risk-gate'], ({ body }) => body.status === 'healthy')
   // The gate decides and cannot write it down: RISK takes nothing.
@@ -285,13 +285,13 @@ void t.test('P2.07 LAG_DEGRADED_MS, LAG_UNHEALTHY_MS: ages of the oldest unanswe
     })
   const ageIn = (reason: string) => Number(/oldest ([\d.]+) s/.exec(reason)?.[1])
   const degraded = ageIn(await reasonOf('degraded'))
-  t.ok(degraded >= 0.7 && degraded < 2.5, `degraded with the oldest ${degraded} s old`)
+  t.ok(degraded >= 0.7 && degraded < 5, `degraded with the oldest ${degraded} s old`)
   const unhealthy = ageIn(await reasonOf('unhealthy'))
-  t.ok(unhealthy >= 2.4, `unhealthy with the oldest ${unhealthy} s old`)
+  t.ok(unhealthy >= 4.9, `unhealthy with the oldest ${unhealthy} s old`)
 })
 
 void t.test('P2.07 LEASE_MS: silence after which a stand-by takes over', async (t) => {
-  for (const leaseMs of [400, 2_500]) {
+  for (const leaseMs of [1_000, 4_000]) {
     const server = await startTestNats(t)
     const env = { LEASE_MS: String(leaseMs) }
     const active = await startWorkerChild(t, server.url, ['tape'], { instance: 'active', env })
@@ -303,8 +303,10 @@ void t.test('P2.07 LEASE_MS: silence after which a stand-by takes over', async (
     const silentMs = Date.now()
     await until('the take-over', () => isActive(standBy.ports.tape))
     const tookMs = Date.now() - silentMs
-    active.kill('SIGKILL')
-    t.ok(tookMs > leaseMs * 0.5 && tookMs < leaseMs + 2_500, `${tookMs} ms`)
+    // Started again it would be a stand-by in its turn.
+    await active.stop(0)
+    await standBy.stop()
+    t.ok(tookMs > leaseMs * 0.5 && tookMs < leaseMs + 2_900, `${tookMs} ms`)
   }
 })
 

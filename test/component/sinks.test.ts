@@ -5,7 +5,7 @@ import t from 'tap'
 import { asker, limitOrder } from '../support/gateway.ts'
 import { healthAt, untilHealth } from '../support/health.ts'
 import { readTable } from '../support/lake.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
 
 const workers = ['tick-sink', 'alt-sink', 'execution-sink'] as const
 const isHealthy = ({ body }: { body: { status: string } }) => body.status === 'healthy'
@@ -171,7 +171,8 @@ void t.test('P3.08 the three tables', async (t) => {
   })
 
   await t.test('P3.08 own trades come from the tape, each once', async (t) => {
-    const last = await nats.jsm.streams.getMessage('TICKS', { last_by_subj: 'market.tick.T2026.BTCUSDT' })
+    const query = { last_by_subj: 'market.tick.T2026.BTCUSDT' }
+    const last = await until('the tick', () => nats.jsm.streams.getMessage('TICKS', query).catch(() => undefined))
     await nats.js.publish('market.tick.T2026.BTCUSDT', last?.data ?? '')
     t.match(await flush('tick-sink'), { rows: 1 })
     const { rows, commits } = await readTable(lake, 'market_ticks')

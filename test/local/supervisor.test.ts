@@ -19,7 +19,7 @@ void t.test('P1.16 a process that dies is started again, and told so', async (t)
     onRestarted: (pid) => restarted.push(pid),
   })
   const firstPid = supervised.pid
-  const lives = (count: number) => poll(5_000, () => readFileSync(logFile, 'utf8').split('life').length > count)
+  const lives = (count: number) => poll(20_000, () => readFileSync(logFile, 'utf8').split('life').length > count)
   t.ok(await lives(1))
   supervised.kill('SIGKILL')
   t.ok(await lives(2))
@@ -40,7 +40,7 @@ void t.test('P1.16 one that keeps dying is started ever more slowly; stop ends t
     args: [],
     onSpawn: () => spawnedMs.push(performance.now()),
   })
-  t.ok(await poll(5_000, () => spawnedMs.length === 4))
+  t.ok(await poll(20_000, () => spawnedMs.length === 4))
   await supervised.stop(1_000)
   const gapsMs = spawnedMs.slice(1).map((timeMs, index) => timeMs - (spawnedMs[index] ?? 0))
   t.ok(
@@ -74,11 +74,11 @@ void t.test('P1.16 stop kills what does not end by itself, with what it started'
       `trap "" TERM; sleep 1000 & echo $! >"${marker}.tmp"; mv "${marker}.tmp" "${marker}"; while :; do wait; done`,
     ],
   })
-  t.ok(await poll(5_000, () => existsSync(marker)))
+  t.ok(await poll(20_000, () => existsSync(marker)))
   await supervised.stop(100)
   t.equal(supervised.pid, undefined)
   const sleeper = processId(Number(readFileSync(marker, 'utf8')))
-  t.ok(await poll(5_000, () => !sleeper || !isRunning(sleeper)))
+  t.ok(await poll(20_000, () => !sleeper || !isRunning(sleeper)))
 })
 
 void t.test(
@@ -107,7 +107,7 @@ void t.test(
       t.ok(child)
       parent.stdin.write('end\n')
       await exited
-      t.ok(await poll(5_000, () => child !== undefined && !isRunning(child)), end)
+      t.ok(await poll(20_000, () => child !== undefined && !isRunning(child)), end)
     }
   },
 )
@@ -131,7 +131,7 @@ void t.test('P1.16 a supervisor that is killed takes what has no channel with it
   t.teardown(() => parent.kill('SIGKILL'))
   let printed = ''
   parent.stdout.setEncoding('utf8').on('data', (text: string) => (printed += text))
-  t.ok(await poll(5_000, () => printed.trim().split('\n').length === 3))
+  t.ok(await poll(20_000, () => printed.trim().split('\n').length === 3))
   const [, ...children] = printed
     .trim()
     .split('\n')
@@ -142,5 +142,5 @@ void t.test('P1.16 a supervisor that is killed takes what has no channel with it
   t.ok(children.every((child) => child && isRunning(child)))
   // With its group, as a terminal or a job runner would.
   process.kill(-(parent.pid ?? 0), 'SIGKILL')
-  t.ok(await poll(6_000, () => children.every((child) => child && !isRunning(child))))
+  t.ok(await poll(20_000, () => children.every((child) => child && !isRunning(child))))
 })

@@ -173,7 +173,7 @@ void t.test('P1.08 answers that are lost', async (t) => {
     const direct = await emptyStream(t)
     const proxy = await startProxy(t, server.port)
     const nats = await connectTestNats(t, proxy.url)
-    const desk = await takeOver(t, nats, { timeoutMs: 300 })
+    const desk = await takeOver(t, nats, { timeoutMs: 1_000 })
     desk.write(50)
     await until('the first', () => desk.stored.length === 50)
     proxy.dropAnswers()
@@ -191,7 +191,7 @@ void t.test('P1.08 answers that are lost', async (t) => {
     const direct = await emptyStream(t, { max_msgs_per_subject: 1 })
     const proxy = await startProxy(t, server.port)
     const nats = await connectTestNats(t, proxy.url)
-    const desk = await takeOver(t, nats, { timeoutMs: 300 })
+    const desk = await takeOver(t, nats, { timeoutMs: 1_000 })
     proxy.dropAnswers()
     desk.write(20)
     await until('the server to have them', async () => (await direct.jsm.streams.info(stream)).state.last_seq === 21)
@@ -209,7 +209,7 @@ void t.test('P1.08 answers that are lost', async (t) => {
     const direct = await emptyStream(t)
     const proxy = await startProxy(t, server.port)
     const nats = await connectTestNats(t, proxy.url)
-    const desk = await takeOver(t, nats, { timeoutMs: 200 })
+    const desk = await takeOver(t, nats, { timeoutMs: 1_000 })
     const rounds = 4
     for (let round = 1; round <= rounds; round += 1) {
       desk.write(200)
@@ -270,7 +270,7 @@ void t.test('P1.09 one in the middle of a burst that the stream will never take'
 
 void t.test('P1.09 what AckedPublisher says of one publish', async (t) => {
   const nats = await emptyStream(t)
-  const publisher = new AckedPublisher(nats.connection, 100)
+  const publisher = new AckedPublisher(nats.connection, 1_000)
   t.teardown(() => publisher.close())
   t.same(await publisher.request(stream, 'x'), { outcome: 'stored', sequence: 1, duplicate: false })
   t.match(await publisher.request('nobody.listens', 'x'), { outcome: 'refused', errCode: 503 })

@@ -7,7 +7,7 @@ import { connectNats, type Nats } from '../../src/runtime/nats.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { tempDir, until } from '../support/stack.ts'
 
-const leaseMs = 600
+const leaseMs = 1_000
 const log = createLog('test', 'silent')
 
 /** Somebody who wants the lease of a worker; the worker's name keeps tests apart. */
@@ -69,7 +69,7 @@ void t.test('P1.19 the lease says which process is active', async (t) => {
     const releasedMs = Date.now()
     await first.lease?.release()
     await second.acquired
-    t.ok(Date.now() - releasedMs < 300, 'released, it goes to the other at once')
+    t.ok(Date.now() - releasedMs < leaseMs / 2, 'released, it goes to the other at once')
     t.notOk(await first.lease?.isHeld())
     t.ok(await second.lease?.isHeld())
     await first.lease?.release()
@@ -86,7 +86,7 @@ void t.test('P1.19 the lease says which process is active', async (t) => {
     const killedMs = Date.now()
     await Promise.race([second.acquired, third.acquired])
     const silentMs = Date.now() - killedMs
-    t.ok(silentMs >= leaseMs - leaseMs / 4 - 50 && silentMs < leaseMs + 1_000, `taken over after ${silentMs} ms`)
+    t.ok(silentMs >= leaseMs - leaseMs / 4 - 50 && silentMs < leaseMs + 3_000, `taken over after ${silentMs} ms`)
     const [winner, loser] = second.isActive() ? [second, third] : [third, second]
     await until('the other to hear of it', () => loser.holders.length === 2)
     t.notOk(loser.isActive())

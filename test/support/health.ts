@@ -9,9 +9,9 @@ export interface HealthAnswer {
   readonly body: HealthBody
 }
 
-/** @throws when the port does not answer within a second */
+/** @throws when the port does not answer within three seconds */
 export async function healthAt(port: number | undefined, path = '/health'): Promise<HealthAnswer> {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(1_000) })
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(3_000) })
   return { code: response.status, body: (await response.json()) as HealthBody }
 }
 
@@ -20,7 +20,7 @@ export async function untilHealth(
   what: string,
   port: number | undefined,
   fits: (answer: HealthAnswer) => boolean,
-  timeoutMs = 20_000,
+  timeoutMs = 30_000,
 ): Promise<number> {
   const startedMs = Date.now()
   let last: HealthAnswer | undefined
