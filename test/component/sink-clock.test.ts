@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { untilHealth, watchHealth } from '../support/health.ts'
-import { readTable } from '../support/lake.ts'
+import { readVersion } from '../support/lake.ts'
 import { readTables } from '../support/lake-readers.ts'
 import { startWorkerChild } from '../support/processes.ts'
 import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
@@ -51,10 +51,10 @@ void t.test('P3.16 the clock jumps, forward and back: rows go on, health does no
     await t.test(`P3.16 ${name}`, async (t) => {
       const health = watchHealth(t, port)
       await feed.during(async () => {
-        const { version } = await readTable(lake, 'market_ticks')
+        const { version } = await readVersion(lake, 'market_ticks')
         jump(ms)
         await new Promise((resolve) => setTimeout(resolve, judgedMs))
-        await until('commits to go on', async () => (await readTable(lake, 'market_ticks')).version > version + 3)
+        await until('commits to go on', async () => (await readVersion(lake, 'market_ticks')).version > version + 3)
       })
       await feed.allThere()
       const statuses = await health.end()

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
-import { checkLake, publishAll, readTable, tickMessage } from '../support/lake.ts'
+import { checkLake, publishAll, readTable, readVersion, tickMessage } from '../support/lake.ts'
 import { startWorkerChild } from '../support/processes.ts'
 import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
 
@@ -46,7 +46,7 @@ void t.test(
       sink.kill('SIGKILL')
       await until('the sink to run again', () => sink.restarts() > restarts)
       const all = (round + 1) * ticksEach
-      await until('all ticks', async () => (await readTable(lake, 'market_ticks')).txns[0] === all, 20_000)
+      await until('all ticks', async () => (await readVersion(lake, 'market_ticks')).txns[0] === all, 20_000)
     }
     const bad = (rounds * ticksEach) / 2
     const { state } = await nats.jsm.streams.info('DLQ', { subjects_filter: '>' })

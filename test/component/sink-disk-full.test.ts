@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { asker } from '../support/gateway.ts'
 import { untilHealth } from '../support/health.ts'
-import { readTable } from '../support/lake.ts'
+import { readVersion } from '../support/lake.ts'
 import { startWorkerChild } from '../support/processes.ts'
 import { startSmallDisk } from '../support/small-disk.ts'
 import { connectTestNats, startTestNats, until } from '../support/stack.ts'
@@ -29,7 +29,7 @@ void t.test('P3.16 disk full: nothing is left behind, the batch is kept, pulling
   await feed.publish(500)
   await feed.allThere()
   await untilHealth('the sink to be healthy', port, ({ code }) => code === 200)
-  const { version } = await readTable(lake, 'market_ticks')
+  const { version } = await readVersion(lake, 'market_ticks')
   const filesBefore = files().filter((path) => !path.startsWith('.tmp/'))
 
   // Room for a file or two of the five of a commit.
@@ -47,7 +47,7 @@ void t.test('P3.16 disk full: nothing is left behind, the batch is kept, pulling
   t.ok(buffered > 1_000 && buffered < 18_000, `${buffered} of 20,000 rows are in memory`)
   const { num_pending: pending } = await nats.jsm.consumers.info('TICKS', 'tick-sink')
   t.ok(pending > 1_000, `${pending} wait in the stream`)
-  t.equal((await readTable(lake, 'market_ticks')).version, version, 'no version more')
+  t.equal((await readVersion(lake, 'market_ticks')).version, version, 'no version more')
   // A try may be on its way just now.
   await until('only the files of before to be there', () => files().join() === filesBefore.join())
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import { startNats } from '../../src/local/start-nats.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { healthAt, untilHealth, watchHealth } from '../support/health.ts'
-import { checkLake, publishAll, readTable, tickMessage } from '../support/lake.ts'
+import { checkLake, publishAll, readTable, readVersion, tickMessage } from '../support/lake.ts'
 import { startWorkerChild } from '../support/processes.ts'
 import { connectTestNats, tempDir, until } from '../support/stack.ts'
 
@@ -37,7 +37,7 @@ void t.test('P3.01 NATS is away and comes back, while ticks flow: 503 and 200 in
   }
   const allThere = async () => {
     const { last_seq: last } = (await nats.jsm.streams.info('TICKS')).state
-    await until('all ticks', async () => (await readTable(lake, 'market_ticks')).txns[0] === last, 20_000)
+    await until('all ticks', async () => (await readVersion(lake, 'market_ticks')).txns[0] === last, 20_000)
     return last
   }
   const areHealthy = async () => {
@@ -66,9 +66,9 @@ void t.test('P3.01 NATS is away and comes back, while ticks flow: 503 and 200 in
           await new Promise((resolve) => setTimeout(resolve, 10))
         }
       })()
-      const { version } = await readTable(lake, 'market_ticks')
+      const { version } = await readVersion(lake, 'market_ticks')
       if (!isIdle)
-        await until('commits to go on', async () => (await readTable(lake, 'market_ticks')).version > version)
+        await until('commits to go on', async () => (await readVersion(lake, 'market_ticks')).version > version)
       const watches = sinks.map((sink) => watchHealth(t, ports[sink]))
       const goneMs = Date.now()
       await end()

@@ -12,6 +12,17 @@ import { runCli } from './cli.ts'
 
 export type Row = Readonly<Record<string, unknown>>
 
+/** Version of a table and the sequences of its transactions, from the log alone; -1 without a table. */
+export async function readVersion(
+  lake: string | ObjectStore,
+  name: string,
+): Promise<{ version: number; txns: number[] }> {
+  const store = storeBelow(typeof lake === 'string' ? openLocalStore(lake) : lake, `${name}/`)
+  const snapshot = await loadSnapshot(store)
+  if (!snapshot) return { version: -1, txns: [] }
+  return { version: snapshot.version, txns: Array.from(snapshot.txns.values(), ({ version }) => Number(version)) }
+}
+
 /** What a table holds: the rows of its files, by stream_seq, with the values of their partitions, and its commits. */
 export async function readTable(
   lake: string | ObjectStore,

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { ObjectStore } from '../../src/lake/store.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
-import { checkLake, publishAll, readTable, tickMessage } from './lake.ts'
+import { checkLake, publishAll, readTable, readVersion, tickMessage } from './lake.ts'
 import { until } from './stack.ts'
 
 /** Ticks with running numbers, in the order of which nothing else is in the stream, and the table they go to. */
@@ -50,7 +50,7 @@ export function startTickFeed(t: Test, nats: Nats, lake: string | ObjectStore, s
       }
     },
     allThere: async (timeoutMs = 60_000) => {
-      await until('all ticks', async () => (await readTable(lake, 'market_ticks')).txns[0] === count, timeoutMs)
+      await until('all ticks', async () => (await readVersion(lake, 'market_ticks')).txns[0] === count, timeoutMs)
     },
     check: async (t, access) => {
       const { rows } = await readTable(lake, 'market_ticks')
