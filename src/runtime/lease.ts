@@ -49,8 +49,8 @@ export async function acquireLease(
   const { instance, leaseMs, log, signal } = options
   const bucket = await nats.kvm.open('LEASES')
   const value = JSON.stringify({ instance, pid: process.pid, startedMs: Date.now() } satisfies LeaseValue)
-  const revision = await claim(bucket, worker, value, options)
-  const lease = keep(bucket, worker, value, revision, { leaseMs, log, signal, onLost: options.onLost })
+  const revision = await claim(nats, bucket, worker, value, options)
+  const lease = keep(nats, bucket, worker, value, revision, { leaseMs, log, signal, onLost: options.onLost })
   if (!signal.aborted) return lease
   // Stopped while the server answered: nobody else would give it back.
   await lease.release()
@@ -58,6 +58,7 @@ export async function acquireLease(
 }
 
 async function claim(
+  nats: Nats,
   bucket: KV,
   worker: string,
   value: string,
@@ -68,6 +69,8 @@ async function claim(
   /** Silence of the holder while the server answered us: one that was away itself takes nobody's lease. */
   let silentMs = 0
   let told = ''
+  // The holder may find the server later than we do.
+  const stopListening = nats.onReconnect(() => (silentMs = -options.leaseMs))
   while (!options.signal.aborted) {
     try {
       const entry = await bucket.get(worker)
@@ -78,7 +81,10 @@ async function claim(
       const holder = entry?.operation === 'PUT' ? entry.json<LeaseValue>() : undefined
       if (!holder || holder.instance === options.instance || silentMs > options.leaseMs) {
         const claimed = await tryClaim(bucket, worker, value, entry)
-        if (claimed !== undefined) return claimed
+        if (claimed !== undefined) {
+          stopListening()
+          return claimed
+        }
       } else if (told !== nameOf(holder)) {
         told = nameOf(holder)
         options.log.info({ worker, holder: told }, 'stand-by: another process is active')
@@ -89,6 +95,7 @@ async function claim(
     }
     await pause(lookMs)
   }
+  stopListening()
   throw stoppedWaiting(worker)
 }
 
@@ -115,6 +122,7 @@ function pause(ms: number): Promise<void> {
 }
 
 function keep(
+  nats: Nats,
   bucket: KV,
   worker: string,
   value: string,
@@ -136,17 +144,29 @@ function keep(
       else options.log.warn({ worker, problem: messageOf(error) }, 'cannot renew the lease, trying again')
     }
   }
+  const renewNow = () => {
+    const one = renew().finally(() => {
+      if (renewing === one) renewing = undefined
+    })
+    renewing = one
+  }
   const timer = setInterval(() => {
-    renewing ??= renew().finally(() => (renewing = undefined))
+    if (!renewing) renewNow()
   }, options.leaseMs / renewalsPerLease)
+  // One that was under way when the connection broke has no answer for longer than a lease lasts.
+  const stopListening = nats.onReconnect(renewNow)
+  const stop = () => {
+    clearInterval(timer)
+    stopListening()
+  }
   const release = async () => {
     if (released) return
     released = true
-    clearInterval(timer)
+    stop()
     await renewing
     await bucket.delete(worker, { previousSeq: revision }).catch(() => undefined)
   }
-  options.signal.addEventListener('abort', () => clearInterval(timer), { once: true })
+  options.signal.addEventListener('abort', stop, { once: true })
   const isHeld = async () => {
     const entry = await bucket.get(worker)
     return entry?.operation === 'PUT' && entry.string() === value

@@ -96,7 +96,7 @@ function checkOnce(t: Test, table: FakeTable, messages: number): void {
 void t.test('P3.07 P3.09 messages become rows, each once; a flush is by age, rows, or asked for', async (t) => {
   const { nats, publisher, publish } = await setUp(t)
   const table = new FakeTable()
-  const { loop, started } = startSink(t, nats, publisher, table)
+  const { loop, started } = startSink(t, nats, publisher, table, { limits: { ...soon, ms: 1_000 } })
   await started
   await publish(texts(1, 10))
   await until('the age to pass', () => table.rows.length === 10)
@@ -154,9 +154,9 @@ void t.test(
     const { nats, publisher, publish } = await setUp(t)
     await publish(texts(1, 130_000))
     const table = new FakeTable()
-    const { started } = startSink(t, nats, publisher, table, { limits: { ...never, ms: 10_000 } })
+    const { started } = startSink(t, nats, publisher, table, { limits: { ...never, ms: 60_000 } })
     await started
-    await until('all rows', () => table.rows.length >= 125_000, 20_000)
+    await until('all rows', () => table.rows.length >= 125_000, 90_000)
     t.same(
       table.commits.slice(0, 2).map(({ rows }) => rows),
       [50_000, 50_000],
@@ -244,7 +244,7 @@ void t.test('P3.07 two sinks by mistake write no row twice', async (t) => {
   const table = new FakeTable()
   const otherNats = await connectNats(server.url, 'other')
   t.teardown(() => otherNats.close())
-  const first = startSink(t, nats, publisher, table, { limits: { ...soon, ms: 300 } })
+  const first = startSink(t, nats, publisher, table, { limits: { ...soon, ms: 2_000 } })
   await first.started
   await publish(texts(1, 100))
   await until('rows to be buffered', () => first.loop.state().pendingOutputs === 100)
@@ -260,7 +260,7 @@ void t.test('P3.07 two sinks by mistake write no row twice', async (t) => {
 void t.test('P3.07 after NATS was away the position is read again', async (t) => {
   const { server, nats, publisher, publish } = await setUp(t)
   const table = new FakeTable()
-  const { loop, started } = startSink(t, nats, publisher, table, { limits: { ...soon, ms: 1_000 } })
+  const { loop, started } = startSink(t, nats, publisher, table, { limits: { ...soon, ms: 4_000 } })
   await started
   await publish(texts(1, 10))
   await until('rows to be buffered', () => loop.state().pendingOutputs === 10)
