@@ -14,7 +14,7 @@ const streamsMaxBytes = 512 * 2 ** 20
 
 export function tempDir(t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'trade2026-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
   return dir
 }
 
