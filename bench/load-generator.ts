@@ -121,6 +121,8 @@ class LoadGenerator {
   readonly #lastOrderSeq: () => Promise<number>
   readonly #replyRoot = `_INBOX.load${process.pid}.`
   #ledger = new Ledger(0, 0)
+  /** Up to which sequence of the stream of answers all is finished. */
+  #finishedSeq = 0
   #onFinished = (): void => undefined
   #onRoom = (): void => undefined
 
@@ -235,17 +237,19 @@ class LoadGenerator {
     ledger.answerSeqs[ledger.answered] = sequence
     ledger.answerOffsets[ledger.answered] = offset
     ledger.answered += 1
-    if (!isOfExecutions) this.#finish(sequence)
+    // The watermark of the last report may come before that.
+    this.#finish(isOfExecutions ? this.#finishedSeq : sequence)
   }
 
   #watermark(message: WireMessage): void {
     this.#finish(bodyNumberOf(message, 'executionsSeq') ?? 0)
   }
 
-  #finish(executionsSeq: number): void {
+  #finish(upToSeq: number): void {
     const ledger = this.#ledger
     const nowMs = performance.now()
-    while (ledger.finished < ledger.answered && (ledger.answerSeqs[ledger.finished] ?? 0) <= executionsSeq) {
+    this.#finishedSeq = upToSeq
+    while (ledger.finished < ledger.answered && (ledger.answerSeqs[ledger.finished] ?? 0) <= upToSeq) {
       ledger.positionMs[ledger.answerOffsets[ledger.finished] ?? 0] = nowMs
       ledger.finished += 1
     }
