@@ -37,7 +37,7 @@ void t.test('P3.16 the clock jumps, forward and back: rows go on, health does no
   const feed = startTickFeed(t, nats, lake, 1)
   await feed.publish(100)
   await feed.allThere()
-  await untilHealth('the sink to be healthy', port, ({ code }) => code === 200)
+  await untilHealth('the sink to be healthy', port, ({ body }) => body.status === 'healthy')
 
   const jump = (ms: number) => {
     writeFileSync(offset, String(ms))

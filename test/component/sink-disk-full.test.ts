@@ -28,7 +28,7 @@ void t.test('P3.16 disk full: nothing is left behind, the batch is kept, pulling
       .sort()
   await feed.publish(500)
   await feed.allThere()
-  await untilHealth('the sink to be healthy', port, ({ code }) => code === 200)
+  await untilHealth('the sink to be healthy', port, ({ body }) => body.status === 'healthy')
   const { version } = await readVersion(lake, 'market_ticks')
   const filesBefore = files().filter((path) => !path.startsWith('.tmp/'))
 

@@ -32,7 +32,7 @@ void t.test('P3.16 P3.01 the store is away, refuses the key or has no bucket, wh
   const feed = startTickFeed(t, nats, lake)
   await feed.publish(100)
   await feed.allThere()
-  await untilHealth('the sink to be healthy', port, ({ code }) => code === 200)
+  await untilHealth('the sink to be healthy', port, ({ body }) => body.status === 'healthy')
 
   /** Health says it in time and is good in time when it is over; the same process has every tick once then. */
   const fault = (
@@ -56,6 +56,7 @@ void t.test('P3.16 P3.01 the store is away, refuses the key or has no bucket, wh
         await end()
         const goodMs = await untilHealth('health to be good', port, ({ code }) => code === 200)
         t.ok(goodMs < soonMs, `200 after ${goodMs} ms`)
+        await untilHealth('nothing to be left of it', port, ({ body }) => body.status === 'healthy')
         t.equal((await health.end()).at(-1), 'healthy')
       }
       if (isIdle) await run()

@@ -41,7 +41,8 @@ void t.test('P3.01 NATS is away and comes back, while ticks flow: 503 and 200 in
     return last
   }
   const areHealthy = async () => {
-    for (const sink of sinks) await untilHealth(`${sink} to be healthy`, ports[sink], ({ code }) => code === 200)
+    for (const sink of sinks)
+      await untilHealth(`${sink} to be healthy`, ports[sink], ({ body }) => body.status === 'healthy')
   }
   await publish(100)
   await allThere()
@@ -84,13 +85,14 @@ void t.test('P3.01 NATS is away and comes back, while ticks flow: 503 and 200 in
 
       server = await startNats({ dataDir, port })
       const backMs = Date.now()
-      await areHealthy()
+      for (const sink of sinks) await untilHealth(`${sink} to be good`, ports[sink], ({ code }) => code === 200)
       const goodMs = Date.now() - backMs
       t.ok(goodMs < soonMs, `200 after ${goodMs} ms`)
       await publish(20)
       over.abort()
       await publishing
       const messages = await allThere()
+      await areHealthy()
       for (const watch of watches) t.same((await watch.end()).at(-1), 'healthy')
 
       const { rows, commits } = await readTable(lake, 'market_ticks')
