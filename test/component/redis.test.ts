@@ -223,14 +223,19 @@ void t.test(
     await burst(2_000)
     const withRedisMs = await burst(2_000)
     valkey.kill('SIGSTOP')
-    const withoutRedisMs = await burst(2_000)
-    t.ok(
-      withoutRedisMs < 3 * withRedisMs + 1_500,
-      `${withoutRedisMs.toFixed(0)} ms, with Redis ${withRedisMs.toFixed(0)} ms`,
+    // A machine that stands still for a second makes one of them longer, whatever Redis does.
+    let withoutRedisMs = Infinity
+    const boundMs = 3 * withRedisMs + 500
+    for (let left = 3; left > 0 && withoutRedisMs >= boundMs; left -= 1) withoutRedisMs = await burst(2_000)
+    t.ok(withoutRedisMs < boundMs, `${withoutRedisMs.toFixed(0)} ms, with Redis ${withRedisMs.toFixed(0)} ms`)
+    await untilHealth(
+      'the hung Redis to be noticed',
+      ports['pnl-updater'],
+      ({ body }) => body.status === 'degraded',
+      5_000,
     )
-    await untilHealth('the hung Redis to be noticed', ports['pnl-updater'], ({ body }) => body.status === 'degraded')
     valkey.kill('SIGCONT')
-    await untilHealth('it to be back', ports['pnl-updater'], ({ body }) => body.status === 'healthy')
+    await untilHealth('it to be back', ports['pnl-updater'], ({ body }) => body.status === 'healthy', 5_000)
     await untilPositionsAgree(t, nats, redis)
   },
 )
@@ -326,7 +331,7 @@ void t.test('P1.12 the projection alone', async (t) => {
     t.ok(projection.pending <= 10_007, `${projection.pending} records wait`)
     const sinceMs = Date.now()
     await until('it to count as away', () => !projection.isUp)
-    t.ok(Date.now() - sinceMs < 5_000)
+    t.ok(Date.now() - sinceMs < 3_000)
     t.equal(projection.problem, 'Redis disconnected')
     projection.setPosition('a', 'S1', '{"asOf":60000}', 60_000)
     t.equal(projection.pending, 0)

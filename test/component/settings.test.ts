@@ -69,7 +69,7 @@ void t.test('P2.07 BATCH_WAIT_MS: how long a batch stays open that more messages
   })
   const waitedMs = Date.now() - heldMs
   t.same(first, [2])
-  t.ok(waitedMs > 1_500 && waitedMs < 6_000, `${waitedMs} ms`)
+  t.ok(waitedMs > 1_800 && waitedMs < 5_200, `${waitedMs} ms`)
   proxy.open()
   await until('the others', async () => (await batchesOf(nats)).length > 1)
   t.same(await batchesOf(nats), [2, 3], 'at once, since no more are pending')
@@ -207,10 +207,15 @@ void t.test('P2.07 ORDER_WAIT_MS: how long a request waits for its report', asyn
   // Less than the ack of the command takes: it is waited for all the same.
   for (const waitMs of [1, 200, 1_200]) {
     const { ask } = await startDoor(t, { isAlone: true, env: { ORDER_WAIT_MS: String(waitMs) } })
-    const startedMs = Date.now()
-    t.match(await ask('POST', '/orders', order), { status: 202, json: { status: 'PENDING_NEW' } })
-    const tookMs = Date.now() - startedMs
-    t.ok(tookMs >= waitMs - 5 && tookMs < waitMs + 3_000, `${tookMs} ms`)
+    const tookMs: number[] = []
+    // A machine that stands still for a second makes one of them longer.
+    while (tookMs.length < 3 && !tookMs.some((ms) => ms < waitMs + 900)) {
+      const startedMs = Date.now()
+      t.match(await ask('POST', '/orders', order), { status: 202, json: { status: 'PENDING_NEW' } })
+      tookMs.push(Date.now() - startedMs)
+    }
+    const leastMs = Math.min(...tookMs)
+    t.ok(leastMs >= waitMs - 5 && leastMs < waitMs + 900, `${leastMs} ms`)
   }
 })
 
@@ -306,7 +311,7 @@ void t.test('P2.07 LEASE_MS: silence after which a stand-by takes over', async (
     // Started again it would be a stand-by in its turn.
     await active.stop(0)
     await standBy.stop()
-    t.ok(tookMs > leaseMs * 0.5 && tookMs < leaseMs + 2_900, `${tookMs} ms`)
+    t.ok(tookMs > leaseMs * 0.5 && tookMs < leaseMs + 2_500, `${tookMs} ms`)
   }
 })
 

@@ -130,5 +130,5 @@ void t.test('P3.12 DuckDB ends with its parent, in mid-query too, and its folder
   await once(parent.stdout, 'data')
   t.ok(processesOn(config.folder, parent.pid).some((line) => line.includes('duckdb-child')))
   parent.kill('SIGKILL')
-  await until('it to end', () => processesOn(config.folder).length === 0 && !existsSync(config.folder))
+  await until('it to end', () => processesOn(config.folder).length === 0 && !existsSync(config.folder), 5_000)
 })

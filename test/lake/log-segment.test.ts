@@ -50,6 +50,6 @@ void t.test('P3.15 a version of a log of a week is found at once', (t) => {
   const startedMs = performance.now()
   t.equal(segmentsOf(listing, 299_990)[0]?.checkpoint?.version, 299_900)
   // To look for gaps from each checkpoint on took minutes.
-  t.ok(performance.now() - startedMs < 10_000)
+  t.ok(performance.now() - startedMs < 1_000)
   t.end()
 })

@@ -94,7 +94,7 @@ void t.test('P1.04 what a killed predecessor left running is ended, and nothing 
     { name: 'stubborn', pid: pids[0] },
     { name: 'polite', pid: pids[1] },
   ])
-  t.ok(await poll(10_000, () => leftovers.every((process) => process && !isRunning(process))))
+  t.ok(await poll(1_000, () => leftovers.every((process) => process && !isRunning(process))))
   t.equal(bystander.exitCode ?? bystander.signalCode, null)
   t.notOk(existsSync(file))
   t.strictSame(await endLeftovers(dataDir), [])

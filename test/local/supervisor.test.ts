@@ -78,7 +78,7 @@ void t.test('P1.16 stop kills what does not end by itself, with what it started'
   await supervised.stop(100)
   t.equal(supervised.pid, undefined)
   const sleeper = processId(Number(readFileSync(marker, 'utf8')))
-  t.ok(await poll(20_000, () => !sleeper || !isRunning(sleeper)))
+  t.ok(await poll(5_000, () => !sleeper || !isRunning(sleeper)))
 })
 
 void t.test(
@@ -107,7 +107,7 @@ void t.test(
       t.ok(child)
       parent.stdin.write('end\n')
       await exited
-      t.ok(await poll(20_000, () => child !== undefined && !isRunning(child)), end)
+      t.ok(await poll(5_000, () => child !== undefined && !isRunning(child)), end)
     }
   },
 )
@@ -142,5 +142,5 @@ void t.test('P1.16 a supervisor that is killed takes what has no channel with it
   t.ok(children.every((child) => child && isRunning(child)))
   // With its group, as a terminal or a job runner would.
   process.kill(-(parent.pid ?? 0), 'SIGKILL')
-  t.ok(await poll(20_000, () => children.every((child) => child && !isRunning(child))))
+  t.ok(await poll(6_000, () => children.every((child) => child && !isRunning(child))))
 })

@@ -53,7 +53,7 @@ void t.test('P1.19 the lease says which process is active', async (t) => {
 
   await t.test('P1.19 the first has it at once, the second waits for as long as it is renewed', async (t) => {
     const first = candidate(t, nats, 'waits', 'first')
-    t.ok((await first.acquired) < leaseMs)
+    t.ok((await first.acquired) < leaseMs / 2)
     const second = candidate(t, other, 'waits', 'second')
     await until('the second to wait', () => second.holders.length > 0)
     t.same(second.holders, [`first (pid ${process.pid})`])
@@ -67,14 +67,29 @@ void t.test('P1.19 the lease says which process is active', async (t) => {
     t.ok(await first.lease?.isHeld())
     t.equal(first.lost, undefined)
 
-    const releasedMs = Date.now()
     await first.lease?.release()
     await second.acquired
-    t.ok(Date.now() - releasedMs < leaseMs, 'released, it goes to the other at once')
     t.notOk(await first.lease?.isHeld())
     t.ok(await second.lease?.isHeld())
     await first.lease?.release()
     t.ok(await second.lease?.isHeld(), 'released twice, nobody else loses it')
+  })
+
+  await t.test('P1.19 released, it goes to the other at once', async (t) => {
+    const tookMs: number[] = []
+    // A machine that stands still for a moment makes one of them longer.
+    while (tookMs.length < 3 && !tookMs.some((ms) => ms < 300)) {
+      const first = candidate(t, nats, `released${tookMs.length}`, 'first')
+      await first.acquired
+      const second = candidate(t, other, `released${tookMs.length}`, 'second')
+      await until('the second to wait', () => second.holders.length > 0)
+      const releasedMs = Date.now()
+      await first.lease?.release()
+      await second.acquired
+      tookMs.push(Date.now() - releasedMs)
+      await second.lease?.release()
+    }
+    t.ok(Math.min(...tookMs) < 300, `${tookMs.join(', ')} ms`)
   })
 
   await t.test('P1.19 after silence the next takes over, and no sooner', async (t) => {
@@ -87,7 +102,7 @@ void t.test('P1.19 the lease says which process is active', async (t) => {
     const killedMs = Date.now()
     await Promise.race([second.acquired, third.acquired])
     const silentMs = Date.now() - killedMs
-    t.ok(silentMs >= leaseMs - leaseMs / 4 - 50 && silentMs < leaseMs + 3_000, `taken over after ${silentMs} ms`)
+    t.ok(silentMs >= leaseMs - leaseMs / 4 - 50 && silentMs < leaseMs + 1_000, `taken over after ${silentMs} ms`)
     const [winner, loser] = second.isActive() ? [second, third] : [third, second]
     await until('the other to hear of it', () => loser.holders.length === 2)
     t.notOk(loser.isActive())
@@ -100,7 +115,7 @@ void t.test('P1.19 the lease says which process is active', async (t) => {
     await first.acquired
     first.kill()
     const next = candidate(t, other, 'restarts', 'same')
-    t.ok((await next.acquired) < leaseMs)
+    t.ok((await next.acquired) < leaseMs / 2)
     t.same(next.holders, [])
   })
 

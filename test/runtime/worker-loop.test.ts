@@ -53,7 +53,7 @@ void t.test('P1.08 a bug ends the worker wherever it shows, and never the connec
       }
       const fatals = await startPnlLoop(t, nats, fold)
       for (let count = 0; count < 3; count += 1) nats.connection.publish('w.executions._', '{}')
-      await until('the end', () => fatals.length > 0)
+      await until('the end', () => fatals.length > 0, 3_000)
       t.match(fatals[0], { name: 'BugError', message: /a bug/ })
       await nats.connection.flush()
       t.pass('the connection still reads')

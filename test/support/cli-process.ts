@@ -84,5 +84,5 @@ export async function signalAndCheck(
   run.child.kill(signal)
   t.equal(await run.ended, signal === 'SIGINT' ? 130 : 0, `exit code of ${signal}`)
   t.ok(Date.now() - startedMs < 5_000, `ended in ${Date.now() - startedMs} ms`)
-  await until('no process to be left', () => processesOn(folder).length === 0, 5_000)
+  await until('no process to be left', () => processesOn(folder).length === 0, 1_000)
 }
