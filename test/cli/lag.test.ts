@@ -84,7 +84,7 @@ void t.test('P1.14 P1.15 `lag` says how every worker is and how full the streams
   const ticks = () => seen().map(({ streams }) => streams.find(({ stream }) => stream === 'TICKS'))
 
   await t.test('a stream that fills: 1, and when it will be full', async (t) => {
-    await until('the first document', () => watching.lines.length > 0)
+    await until('a first document', () => seen().some(({ status }) => status === 'healthy'))
     const bytesMax = (await nats.jsm.streams.info('TICKS')).config.max_bytes
     const tick = JSON.stringify({ symbol: 'X', price: 1, size: 1, note: 'x'.repeat(15_000) })
     const fillTo = async (share: number) => {
@@ -102,6 +102,7 @@ void t.test('P1.14 P1.15 `lag` says how every worker is and how full the streams
     t.equal(code, 1, report.reasons.join('; '))
     t.equal(report.status, 'degraded')
     t.match(report.reasons, [/^tape: stream TICKS is 8\d\.\d % full$/])
+    await until('that in the watched documents', () => seen().some(({ status }) => status === 'degraded'))
   })
 
   await t.test('a worker that stopped with work to do: 2', async (t) => {
@@ -133,8 +134,6 @@ void t.test('P1.14 P1.15 `lag` says how every worker is and how full the streams
     t.match(table.stdout, /^unhealthy\n {2}risk-gate: no sign of life/m)
 
     await until('that in the watched documents', () => seen().some(({ status }) => status === 'unhealthy'))
-    const statuses = new Set(seen().map(({ status }) => status))
-    t.ok(statuses.has('healthy') && statuses.has('degraded'), [...statuses].join(' '))
     t.equal(await watching.interrupt(), 130)
   })
   await rest.stop()
