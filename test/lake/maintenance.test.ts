@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { readFiles } from '../../src/lake/active-files.ts'
 import type { DeltaTable } from '../../src/lake/delta-table.ts'
@@ -103,6 +104,8 @@ for (const [where, storeOf] of [
     const isCompacted = () => results().filter(({ commits }) => commits > 0).length >= 2
     const appendUntilCompacted = async () => {
       await append()
+      // Who appends without a pause leaves processes of low priority nothing of a core.
+      await wait(100)
       return isCompacted()
     }
     await until('rows to be compacted that came in the time of a compaction', appendUntilCompacted, waitMs)
