@@ -39,12 +39,15 @@ export function runCli(
 /** Runs a command that goes on until Ctrl-C. */
 export function startCli(t: Test, args: readonly string[], env: Readonly<Record<string, string | undefined>>) {
   const child = start(args, env)
-  t.teardown(() => child.kill('SIGKILL'))
   const lines: string[] = []
   createInterface(child.stdout).on('line', (line) => lines.push(line))
   let stderr = ''
   child.stderr.on('data', (text: string) => (stderr += text))
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+  t.teardown(() => {
+    child.kill('SIGKILL')
+    return ended
+  })
   return {
     /** Of stdout, so far. */
     lines,

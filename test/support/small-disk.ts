@@ -45,9 +45,18 @@ export async function startSmallDisk(t: Test, bytes: number): Promise<SmallDisk>
     folder,
     fill: async (bytesLeft) => {
       const ballast = join(folder, 'ballast')
-      const { bavail, bsize } = statfsSync(folder)
-      await writeFile(ballast, Buffer.alloc(Math.max(0, bavail * bsize - bytesLeft)))
-      return () => writeFile(ballast, '')
+      const empty = () => writeFile(ballast, '')
+      for (;;) {
+        const { bavail, bsize } = statfsSync(folder)
+        try {
+          await writeFile(ballast, Buffer.alloc(Math.max(0, bavail * bsize - bytesLeft)))
+          return empty
+        } catch (error) {
+          // Somebody else wrote meanwhile.
+          if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+          await empty()
+        }
+      }
     },
   }
 }

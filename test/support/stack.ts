@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -14,7 +15,7 @@ const streamsMaxBytes = 512 * 2 ** 20
 
 export function tempDir(t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'trade2026-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
+  t.teardown(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }))
   return dir
 }
 
