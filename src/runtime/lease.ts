@@ -71,31 +71,31 @@ async function claim(
   let told = ''
   // The holder may find the server later than we do.
   const stopListening = nats.onReconnect(() => (silentMs = -options.leaseMs))
-  while (!options.signal.aborted) {
-    try {
-      const entry = await bucket.get(worker)
-      const nowMs = performance.now()
-      silentMs = entry?.revision === seenRevision ? silentMs + Math.min(nowMs - seenMs, lookMaxMs) : 0
-      seenRevision = entry?.revision ?? -1
-      seenMs = nowMs
-      const holder = entry?.operation === 'PUT' ? entry.json<LeaseValue>() : undefined
-      if (!holder || holder.instance === options.instance || silentMs > options.leaseMs) {
-        const claimed = await tryClaim(bucket, worker, value, entry)
-        if (claimed !== undefined) {
-          stopListening()
-          return claimed
+  try {
+    while (!options.signal.aborted) {
+      try {
+        const entry = await bucket.get(worker)
+        const nowMs = performance.now()
+        silentMs = entry?.revision === seenRevision ? silentMs + Math.min(nowMs - seenMs, lookMaxMs) : 0
+        seenRevision = entry?.revision ?? -1
+        seenMs = nowMs
+        const holder = entry?.operation === 'PUT' ? entry.json<LeaseValue>() : undefined
+        if (!holder || holder.instance === options.instance || silentMs > options.leaseMs) {
+          const claimed = await tryClaim(bucket, worker, value, entry)
+          if (claimed !== undefined) return claimed
+        } else if (told !== nameOf(holder)) {
+          told = nameOf(holder)
+          options.log.info({ worker, holder: told }, 'stand-by: another process is active')
+          options.onWaiting(told)
         }
-      } else if (told !== nameOf(holder)) {
-        told = nameOf(holder)
-        options.log.info({ worker, holder: told }, 'stand-by: another process is active')
-        options.onWaiting(told)
+      } catch (error) {
+        options.log.warn({ worker, problem: messageOf(error) }, 'cannot read the lease, trying again')
       }
-    } catch (error) {
-      options.log.warn({ worker, problem: messageOf(error) }, 'cannot read the lease, trying again')
+      await pause(lookMs)
     }
-    await pause(lookMs)
+  } finally {
+    stopListening()
   }
-  stopListening()
   throw stoppedWaiting(worker)
 }
 
@@ -139,7 +139,8 @@ function keep(
       if (released) return
       // A refused update may be our own whose answer was lost, so the bucket itself is asked.
       const entry = await bucket.get(worker).catch(() => undefined)
-      if (entry?.operation === 'PUT' && entry.string() === value) revision = entry.revision
+      // A later renewal may have gone on meanwhile.
+      if (entry?.operation === 'PUT' && entry.string() === value) revision = Math.max(revision, entry.revision)
       else if (entry) options.onLost(new PipelineError('WRITER_FENCED', `${worker}: another process has taken over`))
       else options.log.warn({ worker, problem: messageOf(error) }, 'cannot renew the lease, trying again')
     }
