@@ -84,7 +84,7 @@ void t.test('P1.14 P1.15 `lag` says how every worker is and how full the streams
   const ticks = () => seen().map(({ streams }) => streams.find(({ stream }) => stream === 'TICKS'))
 
   await t.test('a stream that fills: 1, and when it will be full', async (t) => {
-    await until('a first document', () => seen().some(({ status }) => status === 'healthy'))
+    await until('health in the watched documents', () => seen().some(({ status }) => status === 'healthy'))
     const bytesMax = (await nats.jsm.streams.info('TICKS')).config.max_bytes
     const tick = JSON.stringify({ symbol: 'X', price: 1, size: 1, note: 'x'.repeat(15_000) })
     const fillTo = async (share: number) => {

@@ -41,7 +41,7 @@ export function startCli(
   return { child, pid: child.pid ?? 0, stdout: () => stdout, stderr: () => stderr, ended }
 }
 
-/** JSON documents, one a line, that the run has printed so far. */
+/** JSON documents, one a line, that the run has printed so far; a line that has no end yet is none. */
 export function documentsOf(run: CliRun): Record<string, unknown>[] {
   return run
     .stdout()

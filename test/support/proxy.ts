@@ -38,7 +38,7 @@ export async function startProxy(t: Test, port: number): Promise<Proxy> {
     track(client, () => server)
     track(server, () => client)
     client.on('data', (data) => server.write(data))
-    // The text may come in two pieces.
+    /** Last bytes of what was passed on: the text may come in two pieces. */
     let before = Buffer.alloc(0)
     server.on('data', (data) => {
       if (isMute) return
@@ -46,16 +46,21 @@ export async function startProxy(t: Test, port: number): Promise<Proxy> {
         held.push(() => client.write(data))
         return
       }
+      if (!hold) {
+        client.write(data)
+        return
+      }
       const seen = Buffer.concat([before, data])
-      const at = hold ? seen.indexOf(hold.after) : -1
-      if (!hold || at === -1) {
-        before = hold ? seen.subarray(Math.max(0, seen.length - hold.after.length + 1)) : Buffer.alloc(0)
+      const at = seen.indexOf(hold.after)
+      if (at === -1) {
+        before = seen.subarray(Math.max(0, seen.length - hold.after.length + 1))
         client.write(data)
         return
       }
       const end = at + hold.after.length - before.length
       client.write(data.subarray(0, end))
       held = [() => client.write(data.subarray(end))]
+      before = Buffer.alloc(0)
       hold.reached()
       hold = undefined
     })
