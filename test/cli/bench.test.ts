@@ -6,7 +6,8 @@ import { readResults, rowsSchema } from '../../bench/results.ts'
 import type { Row } from '../../bench/rows.ts'
 import { runCli } from '../support/cli.ts'
 import { signalAndCheck, startCli } from '../support/cli-process.ts'
-import { tempDir, until } from '../support/stack.ts'
+import { until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 t.setTimeout(600_000)
 

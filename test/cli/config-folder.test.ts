@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { runCli } from '../support/cli.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 void t.test(
   'P1.20 a configuration that is missing, unreadable or wrong is named in one line, with exit code 64',

@@ -11,7 +11,8 @@ import { type CliResult, runCli } from '../support/cli.ts'
 import { checkLake } from '../support/lake.ts'
 import { type ReaderRequest, readTables } from '../support/lake-readers.ts'
 import { openTestMinio, startTestMinio } from '../support/minio.ts'
-import { connectTestNats, startTestNats, tempDir } from '../support/stack.ts'
+import { connectTestNats, startTestNats } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 // Where the readers are not there yet, they are installed.
 t.setTimeout(390_000)

@@ -9,7 +9,8 @@ import { appIdOf } from '../../src/runtime/sink-position.ts'
 import { appendTicks, tickBatches, tickRows } from '../lake/tick-table.ts'
 import { runCli, startCli, type CliResult } from '../support/cli.ts'
 import { processesOn } from '../support/cli-process.ts'
-import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 interface TestLake {
   readonly folder: string

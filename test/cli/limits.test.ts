@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { runCli } from '../support/cli.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 void t.test('P2.05 `limits get`, `set` and `reload`', async (t) => {
   const server = await startTestNats(t)

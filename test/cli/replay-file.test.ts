@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { parseUnit } from '../../src/base/decimal.ts'
 import { type FlowRow, readFlow, summarise } from '../../src/cli/replay-file.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const header = 'ts_ms,event,id,side,price,size'
 

@@ -8,7 +8,8 @@ import { renderNatsConfig } from '../../src/local/start-nats.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { bucketSpecs, permissionsOf, streamSpecs, workerSpecs } from '../../src/subjects/contract.ts'
 import { runCli } from '../support/cli.ts'
-import { connectTestNats, startTestNats, tempDir } from '../support/stack.ts'
+import { connectTestNats, startTestNats } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 interface StreamsDocument {
   ok: boolean

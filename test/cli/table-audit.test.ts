@@ -7,7 +7,8 @@ import { openLocalStore } from '../../src/lake/local-store.ts'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { marketTicks } from '../../src/workers/tick-sink.ts'
 import { publishAll, tickMessage } from '../support/lake.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 void t.test('P3.14 tables are compared with their streams, and what does not add up is told', async (t) => {
   const server = await startTestNats(t)

@@ -3,7 +3,7 @@ import { openLocalStore } from '../../src/lake/local-store.ts'
 import { run } from '../../src/local/process.ts'
 import { appendTicks, firstDay } from '../lake/tick-table.ts'
 import { pythonPath } from '../support/python.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 // Where Polars is not there yet, it is installed.
 t.setTimeout(390_000)

@@ -11,7 +11,8 @@ import { streamSpecs, type WorkerName, workerSpec } from '../../src/subjects/con
 import { healthAt, startTestValkey, untilHealth, watchHealth } from '../support/health.ts'
 import { pause } from '../support/pause.ts'
 import { settled, startWorkerChild } from '../support/processes.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const workers = ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape', 'gateway'] as const
 const env = { LAG_DEGRADED_MS: '1000', LAG_UNHEALTHY_MS: '4000' }

@@ -16,7 +16,7 @@ import { everyType as definition, everyTypeFiles as files } from '../support/eve
 import { engines, type Reading, readTables, type Row } from '../support/lake-readers.ts'
 import { partitionsOf, rowOf, textOf, type Values } from '../support/lake-rows.ts'
 import { openTestMinio, startTestMinio } from '../support/minio.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 // Where the readers are not there yet, they are installed.
 t.setTimeout(390_000)

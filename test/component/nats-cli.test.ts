@@ -4,7 +4,8 @@ import t, { type Test } from 'tap'
 import { messageOf } from '../../src/base/errors.ts'
 import { natsCli } from '../../src/local/components.ts'
 import { findServer } from '../../src/local/find.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 // Where it is not installed yet, it is built.
 t.setTimeout(600_000)

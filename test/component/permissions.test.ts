@@ -4,7 +4,8 @@ import type { SinkName } from '../../src/runtime/flush-limits.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { startSecuredNats, type UserName } from '../support/secured-nats.ts'
 import { asker, limitOrder } from '../support/gateway.ts'
-import { connectTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 /** The gate last: only it may seed the limits. */
 const chain = ['tape', 'pnl-updater', 'oms-matcher', 'risk-gate'] as const

@@ -6,7 +6,8 @@ import { untilHealth, watchHealth } from '../support/health.ts'
 import { readVersion } from '../support/lake.ts'
 import { readTables } from '../support/lake-readers.ts'
 import { startWorkerChild } from '../support/processes.ts'
-import { connectTestNats, startTestNats, tempDir } from '../support/stack.ts'
+import { connectTestNats, startTestNats } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { startTickFeed } from '../support/tick-feed.ts'
 
 // Where the readers are not there yet, they are installed.

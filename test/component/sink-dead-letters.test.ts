@@ -4,7 +4,8 @@ import t from 'tap'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { checkLake, publishAll, readTable, readVersion, tickMessage } from '../support/lake.ts'
 import { startWorkerChild } from '../support/processes.ts'
-import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const invalid: readonly (readonly [subject: string, body: string | Uint8Array])[] = [
   ['market.tick.V.A', 'nope'],

@@ -5,7 +5,8 @@ import { startMinio } from '../../src/local/start-minio.ts'
 import { readTable } from '../support/lake.ts'
 import { openTestMinio } from '../support/minio.ts'
 import { startWorkerChild } from '../support/processes.ts'
-import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { startTickFeed } from '../support/tick-feed.ts'
 
 void t.test('P3.16 P3.06 the bucket comes back empty under a running sink: no table gets a hole', async (t) => {

@@ -5,7 +5,8 @@ import t from 'tap'
 import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { runCli } from '../support/cli.ts'
 import { checkLake, publishAll, readTable, tickMessage } from '../support/lake.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { asker } from '../support/gateway.ts'
 
 void t.test('P3.07 after a purge by subject, and after retention, `lake adopt` lets the sink go on', async (t) => {

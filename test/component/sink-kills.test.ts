@@ -6,7 +6,8 @@ import { readStream } from '../../src/runtime/reader.ts'
 import { decodeExecution } from '../../src/schemas/execution.ts'
 import { checkLake, publishAll, readTable, readVersion } from '../support/lake.ts'
 import { settled, startFlow, startWorkerChild, type WorkerProcess } from '../support/processes.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { startTickFeed } from '../support/tick-feed.ts'
 
 const flush = { TICK_FLUSH_MS: '50', LEASE_MS: '300' }

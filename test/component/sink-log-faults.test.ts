@@ -14,7 +14,8 @@ import t, { type Test } from 'tap'
 import { freePort } from '../../src/local/ports.ts'
 import { type CliResult, runCli } from '../support/cli.ts'
 import { startWorkerChild } from '../support/processes.ts'
-import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { startTickFeed } from '../support/tick-feed.ts'
 
 /** A lake, and a stream of ticks for it. */

@@ -5,7 +5,8 @@ import { startMinio, type MinioServer } from '../../src/local/start-minio.ts'
 import { healthAt, untilHealth, watchHealth } from '../support/health.ts'
 import { openTestMinio } from '../support/minio.ts'
 import { startWorkerChild } from '../support/processes.ts'
-import { connectTestNats, startTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { startTickFeed } from '../support/tick-feed.ts'
 
 /** Longer than anything in a sink waits for an answer. */

@@ -6,7 +6,8 @@ import { AckedPublisher } from '../../src/runtime/acks.ts'
 import { healthAt, untilHealth, watchHealth } from '../support/health.ts'
 import { checkLake, publishAll, readTable, readVersion, tickMessage } from '../support/lake.ts'
 import { startWorkerChild } from '../support/processes.ts'
-import { connectTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const sinks = ['tick-sink', 'alt-sink', 'execution-sink'] as const
 const soonMs = 5_000

@@ -9,7 +9,8 @@ import { checkLake, readTable } from '../support/lake.ts'
 import { readTables } from '../support/lake-readers.ts'
 import { startWorkerChild } from '../support/processes.ts'
 import { pythonPath } from '../support/python.ts'
-import { connectTestNats, startTestNats, tempDir } from '../support/stack.ts'
+import { connectTestNats, startTestNats } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { startTickFeed } from '../support/tick-feed.ts'
 
 // Where the readers are not there yet, they are installed.

@@ -13,7 +13,8 @@ import { marketTicks } from '../../src/workers/tick-sink.ts'
 import { asker } from '../support/gateway.ts'
 import { type Cell, engines, readTables, type Row } from '../support/lake-readers.ts'
 import { startFlow, settled } from '../support/processes.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 // Where the readers are not there yet, they are installed.
 t.setTimeout(390_000)

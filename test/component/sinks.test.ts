@@ -5,7 +5,8 @@ import t from 'tap'
 import { asker, limitOrder } from '../support/gateway.ts'
 import { healthAt, untilHealth } from '../support/health.ts'
 import { readTable } from '../support/lake.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const workers = ['tick-sink', 'alt-sink', 'execution-sink'] as const
 const isHealthy = ({ body }: { body: { status: string } }) => body.status === 'healthy'

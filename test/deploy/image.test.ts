@@ -6,7 +6,8 @@ import { v8Flags } from '../../src/cli/process-memory.ts'
 import { freePort } from '../../src/local/ports.ts'
 import { run } from '../../src/local/process.ts'
 import { root } from '../repo/imports.ts'
-import { startTestNats, tempDir, until } from '../support/stack.ts'
+import { startTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const dockerfile = readFileSync(join(root, 'Dockerfile'), 'utf8').replaceAll('\\\n', '')
 const instructions = Array.from(dockerfile.matchAll(/^\s*([A-Z]+) (.*)$/gm), ([, name = '', rest = '']) => ({

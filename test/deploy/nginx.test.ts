@@ -5,7 +5,7 @@ import type { Component } from '../../src/local/components.ts'
 import { findServer } from '../../src/local/find.ts'
 import { run } from '../../src/local/process.ts'
 import { nginx, nginxMainline, renderNginxConfig } from '../support/nginx.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 // Where they are not there yet, they are installed.
 t.setTimeout(300_000)

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { type CliRun, firstDocument, signalAndCheck, processesOn, startCli } from '../support/cli-process.ts'
 import { readTables } from '../support/lake-readers.ts'
-import { tempDir, until } from '../support/stack.ts'
+import { until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 /** Data folders that demos have made for themselves. */
 const demoFolders = (tmp: string) => readdirSync(tmp).filter((name) => name.startsWith('trade2026-demo-'))

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { runCli } from '../support/cli.ts'
 import { firstDocument, startCli } from '../support/cli-process.ts'
-import { connectTestNats, tempDir } from '../support/stack.ts'
+import { connectTestNats } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 interface DoctorDocument {
   ok: boolean

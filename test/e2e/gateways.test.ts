@@ -4,7 +4,8 @@ import { asker, limitOrder } from '../support/gateway.ts'
 import { healthAt } from '../support/health.ts'
 import { checkAcknowledged } from '../support/order-life.ts'
 import { settled, startDoors } from '../support/processes.ts'
-import { tempDir, until } from '../support/stack.ts'
+import { until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const named = (name: string, side = 'buy', price = '45000') =>
   limitOrder('a', side, '0.01', price, `,"clOrdId":"${name}"`)

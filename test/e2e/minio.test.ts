@@ -12,7 +12,8 @@ import { firstDocument, signalAndCheck, startCli } from '../support/cli-process.
 import { checkLake, publishAll, tickMessage } from '../support/lake.ts'
 import { readTables } from '../support/lake-readers.ts'
 import { startFlow, settled } from '../support/processes.ts'
-import { connectTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 // Where the readers are not there yet, they are installed.
 t.setTimeout(390_000)

@@ -17,7 +17,8 @@ import {
   signalAndCheck,
   startCli,
 } from '../support/cli-process.ts'
-import { startTestNats, tempDir, until } from '../support/stack.ts'
+import { startTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 interface Ready {
   readonly ready: boolean

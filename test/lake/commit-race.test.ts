@@ -9,7 +9,7 @@ import type { Action } from '../../src/lake/actions.ts'
 import { openLocalStore } from '../../src/lake/local-store.ts'
 import { readCommits } from '../../src/lake/log-files.ts'
 import { loadSnapshot } from '../../src/lake/snapshot.ts'
-import { tempFolder } from '../local/temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { readTables } from '../support/lake-readers.ts'
 import { logProblems } from './log-tools.ts'
 
@@ -17,7 +17,7 @@ const script = fileURLToPath(new URL('race-writer.ts', import.meta.url))
 const end = 120
 
 void t.test('P3.06 P3.05 processes race for a table in a folder: contiguous versions, each row once', async (t) => {
-  const folder = join(tempFolder(t), 'table')
+  const folder = join(tempDir(t), 'table')
   // Two sinks of one stream by mistake, and two of other streams.
   const writers = ['ticks', 'ticks', 'docs', 'reports'].map((appId, at) => {
     const child = spawn(process.execPath, [script, folder, appId, String(2 + at), String(end)], {

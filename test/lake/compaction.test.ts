@@ -1,5 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readFiles } from '../../src/lake/active-files.ts'
@@ -14,6 +13,7 @@ import { readCommit } from '../../src/lake/log-files.ts'
 import { openMemoryStore } from '../../src/lake/memory-store.ts'
 import { queryLake } from '../../src/lake/query.ts'
 import { type ObjectStore, storeBelow } from '../../src/lake/store.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { appendTicks, firstDay, symbols, tickAppId, tickBatches, tickDefinition } from './tick-table.ts'
 
 const policy: CompactionPolicy = { ...compactionDefaults, orderBy: ['stream_seq'], dateColumn: 'dt' }
@@ -23,9 +23,7 @@ const afterwardsMs = Date.parse(`${firstDay}T00:00:00Z`) + 25 * 3_600_000
 const at = (ms: number) => ({ clock: { nowMs: () => ms } })
 
 function lakeOf(t: Test): ObjectStore {
-  const folder = mkdtempSync(join(tmpdir(), 'compaction-test-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return openLocalStore(folder)
+  return openLocalStore(tempDir(t))
 }
 
 async function filesOf(table: DeltaTable): Promise<Add[]> {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -10,11 +10,10 @@ import { DuckDb, type DuckDbConfig, type Row } from '../../src/lake/duckdb.ts'
 import { encodeParquet } from '../../src/lake/parquet-file.ts'
 import { processesOn } from '../support/cli-process.ts'
 import { until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 function configOf(t: Test, config: Partial<DuckDbConfig> = {}): DuckDbConfig {
-  const folder = mkdtempSync(join(tmpdir(), 'duckdb-test-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return { folder, memoryBytes: 100 * 2 ** 20, spillBytesMax: 2 ** 30, ...config }
+  return { folder: tempDir(t), memoryBytes: 100 * 2 ** 20, spillBytesMax: 2 ** 30, ...config }
 }
 
 async function start(t: Test, config: Partial<DuckDbConfig> = {}): Promise<DuckDb> {

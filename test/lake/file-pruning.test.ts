@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import type { Add } from '../../src/lake/actions.ts'
@@ -9,13 +6,10 @@ import { mayMatch } from '../../src/lake/file-pruning.ts'
 import { planScans } from '../../src/lake/query-plan.ts'
 import { sqlName, sqlText, sqlTypeOf } from '../../src/lake/sql.ts'
 import type { Field } from '../../src/lake/table-schema.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'file-pruning-'))
-const duckDb = await DuckDb.start({ folder, memoryBytes: 100 * 2 ** 20, spillBytesMax: 2 ** 30 })
-t.teardown(async () => {
-  await duckDb.stop()
-  rmSync(folder, { recursive: true, force: true })
-})
+const duckDb = await DuckDb.start({ folder: tempDir(t), memoryBytes: 100 * 2 ** 20, spillBytesMax: 2 ** 30 })
+t.teardown(() => duckDb.stop())
 
 const field = (name: string, type: string): Field => ({ name, type, nullable: true, metadata: {} })
 const partitions = [field('symbol', 'string'), field('dt', 'date'), field('lot', 'long')]

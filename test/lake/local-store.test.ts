@@ -8,11 +8,11 @@ import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { openLocalStore } from '../../src/lake/local-store.ts'
 import { until } from '../support/stack.ts'
-import { tempFolder } from '../local/temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { bytes, keysOf, storeSuite, textOf } from './store-suite.ts'
 
 async function openTestStore(t: Test) {
-  const store = openLocalStore(join(tempFolder(t), 'lake'))
+  const store = openLocalStore(join(tempDir(t), 'lake'))
   await store.check()
   t.teardown(() => {
     store.close()
@@ -115,7 +115,7 @@ void t.test('P3.13 files of others beginning with a dot are not listed, but can 
 })
 
 void t.test('P3.05 what hinders a local folder is said', async (t) => {
-  const folder = tempFolder(t)
+  const folder = tempDir(t)
   const unavailable = (why: RegExp) => ({ code: 'LAKE_STORE_UNAVAILABLE', retriable: true, message: why })
   const gone = openLocalStore(join(folder, 'gone'))
   const noFolder = unavailable(/^\S+gone: there is no such folder \(ENOENT when /)
@@ -149,7 +149,7 @@ void t.test('P3.05 a file system without hard links is refused for good, and a d
   let code = ''
   fsPromises.link = () => Promise.reject(Object.assign(new Error(code), { code, syscall: 'link' }))
   syncBuiltinESMExports()
-  const store = openLocalStore(join(tempFolder(t), 'lake'))
+  const store = openLocalStore(join(tempDir(t), 'lake'))
   // As FAT and exFAT, network shares, and file systems in user space answer.
   for (code of ['EPERM', 'ENOTSUP', 'ENOSYS', 'EMLINK']) {
     const message = new RegExp(`no hard links \\(${code}\\).*: name a folder`)

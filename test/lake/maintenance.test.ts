@@ -16,7 +16,8 @@ import { checkTable } from '../../src/lake/table-check.ts'
 import { readHistory } from '../../src/lake/table-history.ts'
 import { processesOn } from '../support/cli-process.ts'
 import { openTestMinio, startTestMinio } from '../support/minio.ts'
-import { tempDir, until } from '../support/stack.ts'
+import { until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { appendTicks, tickBatches } from './tick-table.ts'
 
 t.setTimeout(600_000)

@@ -2,10 +2,10 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { openStore } from '../../src/lake/open-store.ts'
-import { tempFolder } from '../local/temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 void t.test('P3.13 a lake is in a folder or in a bucket', async (t) => {
-  const folder = join(tempFolder(t), 'a lake')
+  const folder = join(tempDir(t), 'a lake')
   for (const uri of [folder, pathToFileURL(folder).href]) t.equal((await openStore(uri, {})).uri, folder)
   t.equal((await openStore('data/lake', {})).uri, join(process.cwd(), 'data/lake'))
 

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -10,7 +10,7 @@ import { openMemoryStore } from '../../src/lake/memory-store.ts'
 import { queryLake, type QueriedTable, type QueryOptions } from '../../src/lake/query.ts'
 import { type ObjectStore, storeBelow } from '../../src/lake/store.ts'
 import { askReaders } from '../support/lake-readers.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { appendTicks, firstDay, tickBatches, tickDefinition, tickRows } from './tick-table.ts'
 
 interface Answer {
@@ -41,9 +41,8 @@ const secondDay = '2026-11-21'
 const daysOfTicks = [...tickBatches(2, 40), { from: 81, to: 121, dt: secondDay }]
 
 // Other tests may use the machine's own at the same time.
-const temporary = mkdtempSync(join(tmpdir(), 'query-test-'))
+const temporary = tempDir(t)
 process.env['TMPDIR'] = temporary
-t.teardown(() => rmSync(temporary, { recursive: true, force: true }))
 const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith('trade2026-lake-'))
 
 void t.test(

@@ -10,7 +10,7 @@ import { openLocalStore } from '../../src/lake/local-store.ts'
 import { decodedPath } from '../../src/lake/partition-path.ts'
 import { sequenceProblems, type SequenceAccount, type SequenceRange } from '../../src/lake/sequence-account.ts'
 import { checkTable, type TableCheck } from '../../src/lake/table-check.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { appendTicks, firstDay, tickAppId, tickBatches, tickRows } from './tick-table.ts'
 
 async function check(table: DeltaTable): Promise<TableCheck> {

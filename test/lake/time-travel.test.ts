@@ -6,7 +6,7 @@ import { openLocalStore } from '../../src/lake/local-store.ts'
 import { checkpointKey, commitKey } from '../../src/lake/log-files.ts'
 import { openMemoryStore } from '../../src/lake/memory-store.ts'
 import { versionAt } from '../../src/lake/time-travel.ts'
-import { tempFolder } from '../local/temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { askReaders } from '../support/lake-readers.ts'
 import { metaData, protocol } from './log-tools.ts'
 
@@ -54,7 +54,7 @@ void t.test('P3.15 the version at a time, where the clock stood still or went ba
 })
 
 void t.test('P3.15 deltalake takes the same version at a time', async (t) => {
-  const folder = join(tempFolder(t), 'table')
+  const folder = join(tempDir(t), 'table')
   const startMs = 1_800_000_000_000
   for (const version of [0, 1, 2, 3]) {
     const path = join(folder, commitKey(version))

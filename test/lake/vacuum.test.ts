@@ -8,7 +8,7 @@ import type { DeltaTable } from '../../src/lake/delta-table.ts'
 import { openLocalStore } from '../../src/lake/local-store.ts'
 import type { ObjectInfo, ObjectStore } from '../../src/lake/store.ts'
 import { vacuumTable, type VacuumOptions } from '../../src/lake/vacuum.ts'
-import { tempDir } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { appendTicks, firstDay, tickBatches } from './tick-table.ts'
 
 const hourMs = 3_600_000

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { endLeftovers, lockDataDir, recordChild } from '../../src/local/data-dir.ts'
 import { isRunning, poll, processId } from '../../src/local/process.ts'
-import { tempFolder } from './temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const source = (file: string): string => JSON.stringify(new URL(`../../src/local/${file}`, import.meta.url).href)
 
@@ -19,7 +19,7 @@ async function other(code: string) {
 }
 
 void t.test('P1.04 one data folder, one owner: the second is refused and told who it is', async (t) => {
-  const dataDir = join(tempFolder(t), 'new/data')
+  const dataDir = join(tempDir(t), 'new/data')
   const { child } = await other(
     `import { lockDataDir } from ${source('data-dir.ts')}; lockDataDir(${JSON.stringify(dataDir)}); console.log(1); setInterval(() => {}, 1e6)`,
   )
@@ -38,7 +38,7 @@ void t.test('P1.04 one data folder, one owner: the second is refused and told wh
 })
 
 void t.test('P1.04 a lock whose pid is another process by now, or that is damaged, does not count', (t) => {
-  const dataDir = tempFolder(t)
+  const dataDir = tempDir(t)
   for (const text of [JSON.stringify({ pid: process.pid, startedAt: 'long ago' }), '', '{"pid":']) {
     writeFileSync(join(dataDir, 'lock'), text)
     lockDataDir(dataDir).release()
@@ -47,7 +47,7 @@ void t.test('P1.04 a lock whose pid is another process by now, or that is damage
 })
 
 void t.test('P1.04 of many that want a stale lock at once, one gets it', async (t) => {
-  const dataDir = tempFolder(t)
+  const dataDir = tempDir(t)
   writeFileSync(join(dataDir, 'lock'), JSON.stringify({ pid: 1, startedAt: 'long ago' }))
   const contenders = await Promise.all(
     Array.from({ length: 6 }, () =>
@@ -66,7 +66,7 @@ void t.test('P1.04 of many that want a stale lock at once, one gets it', async (
 })
 
 void t.test('P1.04 what a killed predecessor left running is ended, and nothing else', async (t) => {
-  const dataDir = tempFolder(t)
+  const dataDir = tempDir(t)
   const { child, output } = await other(
     `import { spawn } from 'node:child_process'; import { recordChild } from ${source('data-dir.ts')}
      const { pid } = spawn('sh', ['-c', 'trap "" TERM HUP; sleep 1000 & wait'], { detached: true, stdio: 'ignore' })
@@ -101,7 +101,7 @@ void t.test('P1.04 what a killed predecessor left running is ended, and nothing 
 })
 
 void t.test('P1.04 a data folder that cannot be one is named with the reason and the remedy', (t) => {
-  const folder = tempFolder(t)
+  const folder = tempDir(t)
   const file = join(folder, 'file')
   writeFileSync(file, '')
   const refused = (dataDir: string, problem: RegExp) =>

@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { minio, natsCli, natsServer, valkeyServer } from '../../src/local/components.ts'
 import { findServer } from '../../src/local/find.ts'
-import { tempFolder } from './temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 /** Empty folders for PATH and cache, and a way to put programs there. */
 function machine(t: Test) {
-  const folder = tempFolder(t)
+  const folder = tempDir(t)
   for (const name of ['bin', 'cache']) mkdirSync(join(folder, name))
   const calls = join(folder, 'calls')
   return {

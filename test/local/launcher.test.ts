@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { tempFolder } from './temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const launcher = new URL('../../trade2026', import.meta.url).pathname
 
@@ -24,7 +24,7 @@ async function start(command: string, args: string[], cwd: string, env: NodeJS.P
 
 /** A project whose command line prints its arguments, an old system Node, and an npm that brings the Node of this test. */
 function project(t: Test, npm = 'mkdir -p node_modules/node/bin && ln -s "$REAL_NODE" node_modules/node/bin/node') {
-  const folder = tempFolder(t)
+  const folder = tempDir(t)
   for (const name of ['home', 'bin', 'elsewhere']) mkdirSync(join(folder, name))
   const dir = join(folder, 'project')
   const bin = join(folder, 'bin')

@@ -15,10 +15,10 @@ import { openStore } from '../../src/lake/open-store.ts'
 import { ask } from '../../src/local/start-server.ts'
 import { startValkey } from '../../src/local/start-valkey.ts'
 import { until } from '../support/stack.ts'
-import { tempFolder } from './temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 void t.test('P1.16 nats-server, killed, comes back on its port and with its data', async (t) => {
-  const dataDir = tempFolder(t)
+  const dataDir = tempDir(t)
   const restarted: number[] = []
   const server = await startNats({ dataDir, port: 0, onRestarted: (pid) => restarted.push(pid) })
   t.teardown(() => server.stop(5_000))
@@ -40,7 +40,7 @@ void t.test('P1.16 nats-server, killed, comes back on its port and with its data
 })
 
 void t.test('P1.03 valkey runs on the file of deploy/, in a folder with a blank in its name', async (t) => {
-  const server = await startValkey({ dataDir: join(tempFolder(t), 'data folder'), port: 0 })
+  const server = await startValkey({ dataDir: join(tempDir(t), 'data folder'), port: 0 })
   t.teardown(() => server.stop(5_000))
   const answer = await ask(server.port, 'CONFIG GET maxmemory*\r\nCONFIG GET tcp-*\r\nCONFIG GET save\r\nQUIT\r\n')
   for (const text of ['allkeys-lru', String(2 * 1024 ** 3), '511', '60']) t.match(answer, `\n${text}\r\n`)
@@ -52,7 +52,7 @@ void t.test('P1.03 valkey runs on the file of deploy/, in a folder with a blank 
 void t.test(
   'P3.13 MinIO, killed, comes back on its port with its data; the secret of its folder is kept',
   async (t) => {
-    const dataDir = join(tempFolder(t), 'data folder')
+    const dataDir = join(tempDir(t), 'data folder')
     let restarts = 0
     const options = { dataDir, port: 0, onRestarted: () => (restarts += 1) }
     const server = await startMinio(options)
@@ -80,7 +80,7 @@ void t.test(
     t.teardown(() => again.stop(5_000))
     t.equal(again.access.AWS_SECRET_ACCESS_KEY, secret)
     t.match(readFileSync(join(dataDir, 'minio.env'), 'utf8'), `\nAWS_ENDPOINT_URL=${again.url}\n`)
-    const other = await startMinio({ dataDir: tempFolder(t), port: 0 })
+    const other = await startMinio({ dataDir: tempDir(t), port: 0 })
     t.teardown(() => other.stop(5_000))
     t.not(other.access.AWS_SECRET_ACCESS_KEY, secret)
   },
@@ -96,8 +96,8 @@ void t.test('P1.04 a taken port is refused, naming who holds it', async (t) => {
     code: 'PORT_IN_USE',
     message: new RegExp(`port ${port} is in use by pid ${process.pid} \\(.*node.*\\): stop it, or`),
   }
-  await t.rejects(startNats({ dataDir: tempFolder(t), port }), refusal)
-  await t.rejects(startValkey({ dataDir: tempFolder(t), port }), refusal)
+  await t.rejects(startNats({ dataDir: tempDir(t), port }), refusal)
+  await t.rejects(startValkey({ dataDir: tempDir(t), port }), refusal)
   t.equal(await portHolder(await freePort()), undefined)
 })
 
@@ -120,7 +120,7 @@ void t.test('P1.04 a free port that somebody else was quicker to take is replace
 })
 
 void t.test('P1.03 a server that does not start is quoted', async (t) => {
-  const dataDir = tempFolder(t)
+  const dataDir = tempDir(t)
   const binary = join(dataDir, 'bad-server')
   writeFileSync(
     binary,
@@ -136,7 +136,7 @@ void t.test('P1.03 a server that does not start is quoted', async (t) => {
 void t.test(
   'P1.04 after a kill -9 of its owner a data folder can be used again, its servers ended first',
   async (t) => {
-    const dataDir = tempFolder(t)
+    const dataDir = tempDir(t)
     const source = (file: string): string => JSON.stringify(new URL(`../../src/local/${file}`, import.meta.url).href)
     const owner = spawn(
       process.execPath,

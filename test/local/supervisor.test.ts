@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { isRunning, poll, processId, signalGroup } from '../../src/local/process.ts'
 import { supervise } from '../../src/local/supervisor.ts'
-import { tempFolder } from './temp-folder.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 void t.test('P1.16 a process that dies is started again, and told so', async (t) => {
-  const logFile = join(tempFolder(t), 'log')
+  const logFile = join(tempDir(t), 'log')
   const restarted: number[] = []
   const exits: unknown[] = []
   const supervised = supervise({
@@ -66,7 +66,7 @@ void t.test('P1.16 a command that cannot be started is told as an exit', async (
 })
 
 void t.test('P1.16 stop kills what does not end by itself, with what it started', async (t) => {
-  const marker = join(tempFolder(t), 'ready')
+  const marker = join(tempDir(t), 'ready')
   const supervised = supervise({
     command: 'sh',
     args: [
@@ -120,7 +120,7 @@ void t.test('P1.16 a supervisor that is killed takes what has no channel with it
       '--input-type=module',
       '--eval',
       `import { supervise } from ${module}
-       const common = { logFile: ${JSON.stringify(join(tempFolder(t), 'log'))}, onSpawn: ({ pid }) => console.log(pid) }
+       const common = { logFile: ${JSON.stringify(join(tempDir(t), 'log'))}, onSpawn: ({ pid }) => console.log(pid) }
        const stopped = supervise({ ...common, command: 'sleep', args: ['1000'] })
        supervise({ ...common, command: 'sleep', args: ['1000'] })
        await stopped.stop(1000)

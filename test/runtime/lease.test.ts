@@ -6,7 +6,8 @@ import { createLog } from '../../src/runtime/log.ts'
 import { connectNats, type Nats } from '../../src/runtime/nats.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { startProxy } from '../support/proxy.ts'
-import { connectTestNats, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const leaseMs = 1_000
 const log = createLog('test', 'silent')

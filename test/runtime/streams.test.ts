@@ -11,7 +11,8 @@ import type { Nats } from '../../src/runtime/nats.ts'
 import { driftsOf, ensureStreams, streamConfigOf } from '../../src/runtime/streams.ts'
 import { streamSpec, streamSpecs } from '../../src/subjects/contract.ts'
 import { startClient } from '../support/client.ts'
-import { connectTestNats, startTestNats, startTestWorkers, tempDir, until } from '../support/stack.ts'
+import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const mib = 2 ** 20
 const room = 512 * mib

@@ -2,7 +2,8 @@ import type { Test } from 'tap'
 import { startValkey } from '../../src/local/start-valkey.ts'
 import type { LocalServer } from '../../src/local/start-server.ts'
 import type { HealthBody, HealthStatus } from '../../src/schemas/health.ts'
-import { tempDir, until } from './stack.ts'
+import { until } from './stack.ts'
+import { tempDir } from './temp-dir.ts'
 
 export interface HealthAnswer {
   readonly code: number

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import { openS3Store, type S3Options } from '../../src/lake/s3-store.ts'
 import type { ObjectStore } from '../../src/lake/store.ts'
 import { startMinio, type MinioServer } from '../../src/local/start-minio.ts'
-import { tempDir } from './stack.ts'
+import { tempDir } from './temp-dir.ts'
 
 /** A real MinIO on its own port and folder, with an empty bucket; ready in half a second. */
 export async function startTestMinio(t: Test): Promise<MinioServer> {

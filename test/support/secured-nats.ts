@@ -6,7 +6,7 @@ import { withPorts } from '../../src/local/ports.ts'
 import { renderNatsConfig } from '../../src/local/start-nats.ts'
 import { ask, startServer } from '../../src/local/start-server.ts'
 import { permissionsOf, workerSpecs, type WorkerName } from '../../src/subjects/contract.ts'
-import { tempDir } from './stack.ts'
+import { tempDir } from './temp-dir.ts'
 
 const password = 'p@ss'
 

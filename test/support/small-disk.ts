@@ -4,7 +4,7 @@ import { statfsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { tempDir } from './stack.ts'
+import { tempDir } from './temp-dir.ts'
 
 export interface SmallDisk {
   readonly folder: string

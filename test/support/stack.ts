@@ -1,7 +1,3 @@
-import { mkdtempSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Test } from 'tap'
 import { startWorkerProcess } from '../../src/cli/worker-process.ts'
 import { withPorts } from '../../src/local/ports.ts'
@@ -9,15 +5,10 @@ import { startNats, type NatsServer } from '../../src/local/start-nats.ts'
 import { settingsFrom } from '../../src/runtime/config.ts'
 import { connectNats, type Nats } from '../../src/runtime/nats.ts'
 import type { WorkerName } from '../../src/subjects/contract.ts'
+import { tempDir } from './temp-dir.ts'
 
 /** Room for the streams of a test: small, so that many tests fit on a disk. */
 const streamsMaxBytes = 512 * 2 ** 20
-
-export function tempDir(t: Test): string {
-  const dir = mkdtempSync(join(tmpdir(), 'trade2026-'))
-  t.teardown(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }))
-  return dir
-}
 
 /** A real nats-server on its own port and folder. */
 export async function startTestNats(t: Test): Promise<NatsServer> {
