@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { textColumn, textsOf, type TextColumn } from './text-column.ts'
 
 /** The names of one account; its window is a chain of ring positions, oldest first. */
 interface AccountNames {
@@ -10,6 +11,14 @@ interface AccountNames {
 }
 
 const capacityMin = 1_024
+
+/** The venue's window, oldest first, and the names past it. */
+export interface ClOrdIdsState {
+  readonly accounts: TextColumn
+  readonly clOrdIds: readonly (string | undefined)[]
+  readonly orderNumbers: Float64Array
+  readonly late: readonly (readonly [orderNumber: number, names: readonly (readonly [string, string])[]])[]
+}
 
 /**
  * Remembers which order (account, clOrdId) named: for the last names of each account and of the venue, counted as they
@@ -44,25 +53,10 @@ export class ClOrdIds {
 
   /** Adds a name that is not known. */
   add(accountName: string, clOrdId: string, orderNumber: number): void {
-    if (this.#size === this.#venueMax) this.#leaveVenueWindow()
-    else if (this.#size === this.#orderNumbers.length) this.#grow()
-    let account = this.#accounts.get(accountName)
-    if (!account) {
-      account = { name: accountName, orderNumbers: new Map(), size: 0, oldestAt: 0, newestAt: 0 }
-      this.#accounts.set(accountName, account)
-    }
+    this.#makeRoom()
+    const account = this.#account(accountName)
     assert(!account.orderNumbers.has(clOrdId), `clOrdId named twice: ${accountName} ${clOrdId}`)
-    if (account.size === this.#perAccountMax) this.#leaveWindow(account)
-    account.orderNumbers.set(clOrdId, orderNumber)
-    const at = (this.#start + this.#size) % this.#orderNumbers.length
-    this.#size += 1
-    this.#clOrdIds[at] = clOrdId
-    this.#accountOf[at] = account
-    this.#orderNumbers[at] = orderNumber
-    if (account.size === 0) account.oldestAt = at
-    else this.#nextOfAccount[account.newestAt] = at
-    account.newestAt = at
-    account.size += 1
+    this.#append(account, clOrdId, orderNumber)
   }
 
   /**
@@ -113,6 +107,69 @@ export class ClOrdIds {
     }
     for (const [orderNumber, names] of this.#late)
       for (const { account, clOrdId } of names) yield JSON.stringify([orderNumber, account.name, clOrdId])
+  }
+
+  save(): ClOrdIdsState {
+    const ring = Array.from({ length: this.#size }, (_, index) => (this.#start + index) % this.#orderNumbers.length)
+    return {
+      accounts: textColumn(ring.map((at) => this.#accountOf[at]?.name)),
+      clOrdIds: ring.map((at) => this.#clOrdIds[at]),
+      orderNumbers: Float64Array.from(ring, (at) => this.#orderNumbers[at] ?? 0),
+      late: Array.from(this.#late, ([orderNumber, names]) => [
+        orderNumber,
+        names.map(({ account, clOrdId }) => [account.name, clOrdId] as const),
+      ]),
+    }
+  }
+
+  /** Goes on from a saved state, after the orders have; what a smaller memory has no room for is forgotten. */
+  load({ accounts, clOrdIds, orderNumbers, late }: ClOrdIdsState): void {
+    assert(this.#size === 0, 'a state is loaded once, at the start')
+    for (const [orderNumber, names] of late)
+      this.#late.set(
+        orderNumber,
+        names.map(([name, clOrdId]) => {
+          const account = this.#account(name)
+          account.orderNumbers.set(clOrdId, orderNumber)
+          return { account, clOrdId }
+        }),
+      )
+    textsOf(accounts).forEach((name, row) => {
+      const clOrdId = clOrdIds[row]
+      const orderNumber = orderNumbers[row] ?? 0
+      this.#makeRoom()
+      this.#append(name === undefined ? undefined : this.#account(name), clOrdId, orderNumber)
+    })
+  }
+
+  #account(name: string): AccountNames {
+    let account = this.#accounts.get(name)
+    if (!account) {
+      account = { name, orderNumbers: new Map(), size: 0, oldestAt: 0, newestAt: 0 }
+      this.#accounts.set(name, account)
+    }
+    return account
+  }
+
+  /** Puts an entry at the end of both windows; without an account it only takes its place in the venue's. */
+  #append(account: AccountNames | undefined, clOrdId: string | undefined, orderNumber: number): void {
+    if (account?.size === this.#perAccountMax) this.#leaveWindow(account)
+    if (clOrdId !== undefined) account?.orderNumbers.set(clOrdId, orderNumber)
+    const at = (this.#start + this.#size) % this.#orderNumbers.length
+    this.#size += 1
+    this.#clOrdIds[at] = clOrdId
+    this.#accountOf[at] = account
+    this.#orderNumbers[at] = orderNumber
+    if (!account) return
+    if (account.size === 0) account.oldestAt = at
+    else this.#nextOfAccount[account.newestAt] = at
+    account.newestAt = at
+    account.size += 1
+  }
+
+  #makeRoom(): void {
+    if (this.#size === this.#venueMax) this.#leaveVenueWindow()
+    else if (this.#size === this.#orderNumbers.length) this.#grow()
   }
 
   #leaveVenueWindow(): void {

@@ -10,7 +10,7 @@ import type { OrderPool } from './order-pool.ts'
 import type { Reports } from './order-report.ts'
 import type { PriceLevel } from './price-levels.ts'
 import { protectionTicksOf } from './order-terms.ts'
-import { isThrough, Stops } from './stops.ts'
+import { isThrough } from './stops.ts'
 
 /** What happens when an order meets the book (contract 3a): trades, what ends by them, the stops that they trigger. */
 export class Crossing {
@@ -50,8 +50,7 @@ export class Crossing {
       return
     }
     if (!isOpen) this.#open.add(order)
-    book.stops ??= new Stops()
-    book.stops.add(order)
+    book.waitForTrigger(order)
   }
 
   /** A stop, taken out of where it waited, becomes a taker. */

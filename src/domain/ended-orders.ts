@@ -6,6 +6,11 @@ export type Ending = (typeof endings)[number]
 
 const slots = 2 ** 17
 
+export interface EndedOrdersState {
+  readonly orderNumbers: Float64Array
+  readonly endings: Uint8Array
+}
+
 /** How the last orders ended: a bounded memory in which an order number gives way to one 2^17 later. */
 export class EndedOrders {
   readonly #orderNumbers = new Float64Array(slots)
@@ -21,6 +26,16 @@ export class EndedOrders {
   endingOf(orderNumber: number): Ending | undefined {
     const slot = orderNumber & (slots - 1)
     return this.#orderNumbers[slot] === orderNumber ? endings[this.#endings[slot] as number] : undefined
+  }
+
+  /** The state itself, not a copy. */
+  save(): EndedOrdersState {
+    return { orderNumbers: this.#orderNumbers, endings: this.#endings }
+  }
+
+  load({ orderNumbers, endings }: EndedOrdersState): void {
+    this.#orderNumbers.set(orderNumbers)
+    this.#endings.set(endings)
   }
 
   addTo(hash: Hash): void {

@@ -1,16 +1,24 @@
 import { createHash } from 'node:crypto'
 import { assert, unreachable } from '../base/assert.ts'
-import { unitsFromOwn } from '../base/decimal.ts'
+import { type Exact, unitsFromOwn } from '../base/decimal.ts'
 import { PipelineError } from '../base/errors.ts'
 import { orderNumberOf, type ExecutionMessage, type ExecutionReport } from '../schemas/execution.ts'
-import { definitionOf, instrumentFrom, type Instrument, type InstrumentsConfig } from '../schemas/instrument.ts'
+import {
+  definitionOf,
+  instrumentFrom,
+  type Instrument,
+  type InstrumentDefinition,
+  type InstrumentsConfig,
+} from '../schemas/instrument.ts'
+import type { LimitSet } from '../schemas/limits.ts'
 import type { RejectReason } from '../schemas/reject-reasons.ts'
-import type { NewRecord, RejectRecord, ReplaceRecord, RiskMessage, RiskRecord } from '../schemas/risk.ts'
-import { ClOrdIds } from './cl-ord-ids.ts'
+import type { HaltTarget, NewRecord, RejectRecord, ReplaceRecord, RiskMessage, RiskRecord } from '../schemas/risk.ts'
+import { ClOrdIds, type ClOrdIdsState } from './cl-ord-ids.ts'
 import { AccountExposure, Exposure, Market } from './exposure.ts'
 import type { HeldOrder } from './held-order.ts'
 import { HeldOrders } from './held-orders.ts'
-import { OrderOwners } from './order-owners.ts'
+import type { HeldOrdersState } from './held-orders-state.ts'
+import { OrderOwners, type OrderOwnersState } from './order-owners.ts'
 import { RiskRules } from './risk-rules.ts'
 
 export interface GateOptions {
@@ -18,6 +26,21 @@ export interface GateOptions {
   /** Names remembered per account and for the venue. */
   readonly clOrdIdMemory?: number
   readonly clOrdIdMemoryVenue?: number
+}
+
+/** All that later decisions depend on, as plain values: a snapshot of the gate. */
+export interface GateSnapshot {
+  readonly cmdSeq: number
+  readonly timeUs: number
+  readonly executionsSeq: number
+  readonly limitsRevision: number
+  readonly limits: readonly (readonly [key: string, limits: LimitSet])[]
+  readonly halts: readonly HaltTarget[]
+  readonly markets: readonly (readonly [definition: InstrumentDefinition, lastTicks: number | undefined])[]
+  readonly accounts: readonly (readonly [name: string, positions: readonly (readonly [string, Exact])[]])[]
+  readonly orders: HeldOrdersState
+  readonly clOrdIds: ClOrdIdsState
+  readonly owners: OrderOwnersState
 }
 
 /** The commands behind these never named an order, or may try again under the same name. */
@@ -252,6 +275,67 @@ export class GateState {
   #end(order: HeldOrder): void {
     this.orders.end(order)
     this.clOrdIds.release(order.orderNumber)
+  }
+
+  save(): GateSnapshot {
+    return {
+      cmdSeq: this.cmdSeq,
+      timeUs: this.timeUs,
+      executionsSeq: this.executionsSeq,
+      limitsRevision: this.limitsRevision,
+      limits: this.rules.entries(),
+      halts: this.rules.halts.entries(),
+      markets: Array.from(this.markets.values(), ({ instrument, lastTicks }) => [instrument.definition, lastTicks]),
+      accounts: Array.from(this.#accounts.values(), ({ name, bySymbol }) => [
+        name,
+        Array.from(bySymbol, ([symbol, { positionLots }]) => [symbol, positionLots] as const),
+      ]),
+      orders: this.orders.save(),
+      clOrdIds: this.clOrdIds.save(),
+      owners: this.owners.save(),
+    }
+  }
+
+  /**
+   * Goes on from a saved state; only before anything else.
+   * @throws PipelineError CONFIG_INSTRUMENT_CHANGED when the configuration counts a symbol in other units
+   */
+  load(state: GateSnapshot): void {
+    assert(this.cmdSeq === 0, 'a state is loaded once, at the start')
+    this.cmdSeq = state.cmdSeq
+    this.timeUs = state.timeUs
+    this.executionsSeq = state.executionsSeq
+    this.limitsRevision = state.limitsRevision
+    for (const [key, limits] of state.limits) this.rules.change(key, limits)
+    for (const target of state.halts) this.rules.halts.change(target, true)
+    for (const [definition, lastTicks] of state.markets) {
+      const instrument = instrumentFrom(definition)
+      this.#assertSameUnits(instrument)
+      const market = this.define(instrument)
+      market.lastTicks = lastTicks
+      market.current = false
+    }
+    const exposureOf = (account: AccountExposure, symbol: string) => {
+      let exposure = account.bySymbol.get(symbol)
+      if (!exposure) {
+        const market = this.markets.get(symbol)
+        assert(market, `${symbol} has no definition`)
+        account.bySymbol.set(symbol, (exposure = new Exposure(account, market)))
+      }
+      return exposure
+    }
+    for (const [name, positions] of state.accounts) {
+      const account = new AccountExposure(name)
+      this.#accounts.set(name, account)
+      for (const [symbol, lots] of positions) exposureOf(account, symbol).positionLots = lots
+    }
+    this.orders.load(state.orders, (name, symbol) => {
+      const account = this.#accounts.get(name)
+      assert(account, `no account ${name}`)
+      return exposureOf(account, symbol)
+    })
+    this.clOrdIds.load(state.clOrdIds)
+    this.owners.load(state.owners)
   }
 
   /** SHA-256 of everything that later records may depend on. */

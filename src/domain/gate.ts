@@ -23,7 +23,7 @@ import type {
 } from '../schemas/risk.ts'
 import { admit, holdTicksOf, timeInForceOf, type AdmittedOrder } from './admission.ts'
 import { Market, type AccountExposure, type Exposure } from './exposure.ts'
-import { GateState, type GateOptions } from './gate-state.ts'
+import { GateState, type GateOptions, type GateSnapshot } from './gate-state.ts'
 import { multiply } from './money.ts'
 import { namedOrder } from './named-orders.ts'
 import { isRefusal, type Refusal } from './order-terms.ts'
@@ -186,6 +186,16 @@ export class Gate {
     }
     issue({ ...this.#base(0, timeUs), type: 'halt', revision, ...target, halted })
     return records
+  }
+
+  /** All that later decisions depend on. */
+  save(): GateSnapshot {
+    return this.#state.save()
+  }
+
+  /** Goes on from a saved state; only before anything else. */
+  load(state: GateSnapshot): void {
+    this.#state.load(state)
   }
 
   /** Applies one stored message of RISK in recovery, after the feedback up to its `executionsSeq`. */

@@ -13,6 +13,7 @@ import {
   type HeldOrder,
   type PendingReplace,
 } from './held-order.ts'
+import { heldOrdersOf, saveHeldOrders, type HeldOrdersState } from './held-orders-state.ts'
 import { protectionTicksOf } from './order-terms.ts'
 
 /** The orders that the gate holds for, and what their exposures hold because of them. */
@@ -49,6 +50,28 @@ export class HeldOrders {
   /** The cmdSeq of every replace that is pending. */
   pendingSeqs(): Iterable<number> {
     return this.#replaces.keys()
+  }
+
+  save(): HeldOrdersState {
+    const ended = new Set([...this.#replaces.values()].filter(({ orderNumber }) => !this.#orders.has(orderNumber)))
+    return saveHeldOrders([...this.#orders.values()], [...ended])
+  }
+
+  /** Goes on from a saved state. @param exposureOf where the holds of an account in a symbol are summed up */
+  load(state: HeldOrdersState, exposureOf: (account: string, symbol: string) => Exposure): void {
+    assert(this.#orders.size === 0, 'a state is loaded once, at the start')
+    const replaces: [number, HeldOrder][] = []
+    for (const order of heldOrdersOf(state, exposureOf)) {
+      for (const { cmdSeq } of order.pending) replaces.push([cmdSeq, order])
+      if (this.#orders.size === state.openCount) continue
+      const { exposure } = order
+      this.#orders.set(order.orderNumber, order)
+      exposure.account.openOrders += 1
+      exposure.openOrders += 1
+      exposure.hold(order.buy, order.heldLots, order.heldValue)
+      this.#setExpiry(order)
+    }
+    for (const [cmdSeq, order] of replaces.sort(([a], [b]) => a - b)) this.#replaces.set(cmdSeq, order)
   }
 
   open(record: NewRecord, exposure: Exposure): void {

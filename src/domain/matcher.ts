@@ -14,6 +14,7 @@ import type {
 import { Crossing } from './crossing.ts'
 import { EndedOrders } from './ended-orders.ts'
 import { hashOf } from './matcher-hash.ts'
+import { loadMatcher, type MatcherState, saveMatcher } from './matcher-state.ts'
 import { OpenOrders } from './open-orders.ts'
 import { Holding, reducibleLots, type Order } from './order.ts'
 import { OrderBook, type DepthLevel } from './order-book.ts'
@@ -121,6 +122,16 @@ export class Matcher {
   /** SHA-256 over everything that later reports depend on. */
   stateHash(): string {
     return hashOf(this.#books, this.#ended)
+  }
+
+  /** What later reports depend on; parts of it are the state itself, so it is written out before the next record. */
+  save(): MatcherState {
+    return saveMatcher(this.#books, this.#ended)
+  }
+
+  /** Goes on from a saved state; only before anything else. */
+  load(state: MatcherState): void {
+    loadMatcher(state, this.#books, this.#open, this.#ended)
   }
 
   /** @throws BugError when links, sums, maps or the order of the book disagree */

@@ -6,7 +6,7 @@ import { feeRateOf, type FeeRate } from './fees.ts'
 import { add } from './money.ts'
 import type { Holding, Order } from './order.ts'
 import { PriceLevels } from './price-levels.ts'
-import type { Stops } from './stops.ts'
+import { Stops } from './stops.ts'
 
 /** A displayed price level: exact lots, as many orders of 9e15 are more than a double counts. */
 export type DepthLevel = [priceTicks: number, lots: Exact]
@@ -64,6 +64,18 @@ export class OrderBook {
       if (instructions.reduceOnly) this.reduceOnlyCount += 1
     }
     this.ownSide(order.side).at(order.limitTicks).append(order)
+  }
+
+  /** Puts a resting order back at the end of its price, as it was saved. */
+  restAgain(order: Order): void {
+    if (order.reduceOnly) this.reduceOnlyCount += 1
+    this.ownSide(order.side).at(order.limitTicks).append(order)
+  }
+
+  /** Puts a stop among those that wait. */
+  waitForTrigger(order: Order): void {
+    this.stops ??= new Stops()
+    this.stops.add(order)
   }
 
   /** Takes an open order out, from wherever it rests or waits. */

@@ -1,6 +1,13 @@
 import { assert } from '../base/assert.ts'
+import { textColumn, textsOf, type TextColumn } from './text-column.ts'
 
 const capacityMin = 1_024
+
+/** Oldest first. */
+export interface OrderOwnersState {
+  readonly orderNumbers: Float64Array
+  readonly accounts: TextColumn
+}
 
 /** Remembers whose the last orders were. Order numbers grow, so a ring in their order is found in by halving. */
 export class OrderOwners {
@@ -53,6 +60,19 @@ export class OrderOwners {
       const orderNumber = this.#numberAt(index)
       yield `${orderNumber} ${this.find(orderNumber) ?? ''}`
     }
+  }
+
+  save(): OrderOwnersState {
+    const ring = Array.from({ length: this.#size }, (_, index) => (this.#start + index) % this.#orderNumbers.length)
+    return {
+      orderNumbers: Float64Array.from(ring, (at) => this.#orderNumbers[at] ?? 0),
+      accounts: textColumn(ring.map((at) => this.#accountNames[this.#accounts[at] ?? 0])),
+    }
+  }
+
+  load({ orderNumbers, accounts }: OrderOwnersState): void {
+    assert(this.#size === 0, 'a state is loaded once, at the start')
+    textsOf(accounts).forEach((account, index) => this.add(orderNumbers[index] ?? 0, account ?? ''))
   }
 
   #numberAt(index: number): number {

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { columnsOf, viewsOf, type OrderViewsState } from './order-views-state.ts'
 import type { ExecutionMessage, ExecutionReport } from '../schemas/execution.ts'
 
 /** Status of an order as the HTTP door names it. */
@@ -98,18 +99,32 @@ export class OrderViews {
     return this.#open.size
   }
 
+  save(): OrderViewsState {
+    return { open: columnsOf([...this.#open.values()]), ended: columnsOf([...this.#ended.values()]) }
+  }
+
+  /** Goes on from a saved state; only before anything else. */
+  load({ open, ended }: OrderViewsState): void {
+    assert(this.#open.size === 0 && this.#ended.size === 0, 'a state is loaded once, at the start')
+    for (const view of viewsOf(open)) this.#addOpen(view)
+    for (const view of viewsOf(ended)) this.#ended.set(view.orderId, view)
+  }
+
+  #addOpen(view: OrderView): void {
+    this.#open.set(view.orderId, view)
+    if (view.account === undefined) return
+    const own = this.#openByAccount.get(view.account)
+    if (own) own.add(view.orderId)
+    else this.#openByAccount.set(view.account, new Set([view.orderId]))
+  }
+
   #fold(sequence: number, report: ExecutionReport): OrderView | undefined {
     const { orderId, execType } = report
     // A refused cancel or replace leaves its target as it is.
     if (execType === 'CancelRejected' || execType === 'ReplaceRejected') return undefined
     const view = viewOf(sequence, report)
     if (isOpen(view)) {
-      this.#open.set(orderId, view)
-      if (view.account !== undefined) {
-        const own = this.#openByAccount.get(view.account)
-        if (own) own.add(orderId)
-        else this.#openByAccount.set(view.account, new Set([orderId]))
-      }
+      this.#addOpen(view)
       return view
     }
     this.#open.delete(orderId)

@@ -48,14 +48,20 @@ export class Instructions {
   /** Set while a TRAILING_STOP waits. */
   trail: Trail | undefined = undefined
 
-  constructor(record: NewRecord) {
-    const { displayLots, stopTicks } = record
-    this.reduceOnly = record.reduceOnly === true
-    this.stpMode = record.stpMode ?? 'NONE'
-    this.displayLots = displayLots !== undefined && displayLots < record.quantityLots ? displayLots : undefined
-    this.trailingTicks = record.trailingTicks
+  constructor({
+    reduceOnly,
+    stpMode,
+    displayLots,
+    trailingTicks,
+    stopTicks,
+    waiting,
+  }: Pick<Instructions, 'reduceOnly' | 'stpMode' | 'displayLots' | 'trailingTicks' | 'stopTicks' | 'waiting'>) {
+    this.reduceOnly = reduceOnly
+    this.stpMode = stpMode
+    this.displayLots = displayLots
+    this.trailingTicks = trailingTicks
     this.stopTicks = stopTicks
-    this.waiting = stopTicks !== undefined
+    this.waiting = waiting
   }
 
   /** Starts a TRAILING_STOP at the last trade; the record's stop price is that of a symbol without any. */
@@ -65,13 +71,17 @@ export class Instructions {
   }
 }
 
-function hasInstructions({ stopTicks, reduceOnly, displayLots, stpMode }: NewRecord): boolean {
-  return (
-    stopTicks !== undefined ||
-    reduceOnly === true ||
-    displayLots !== undefined ||
-    (stpMode !== undefined && stpMode !== 'NONE')
-  )
+function instructionsOf(record: NewRecord): Instructions | undefined {
+  const { stopTicks, reduceOnly = false, displayLots, stpMode = 'NONE', trailingTicks, quantityLots } = record
+  if (stopTicks === undefined && !reduceOnly && displayLots === undefined && stpMode === 'NONE') return undefined
+  return new Instructions({
+    reduceOnly,
+    stpMode,
+    displayLots: displayLots !== undefined && displayLots < quantityLots ? displayLots : undefined,
+    trailingTicks,
+    stopTicks,
+    waiting: stopTicks !== undefined,
+  })
 }
 
 /**
@@ -116,7 +126,7 @@ export class Order implements OrderTerms {
     this.timeInForce = record.timeInForce
     this.postOnly = record.postOnly === true
     this.traceparent = record.traceparent
-    this.instructions = hasInstructions(record) ? new Instructions(record) : undefined
+    this.instructions = instructionsOf(record)
     this.clOrdId = record.clOrdId
     this.expireUs = record.expireUs
     this.quantityLots = record.quantityLots

@@ -2,6 +2,10 @@ import type { PerformanceState } from '../schemas/performance.ts'
 
 const minutesPerYear = 525_600
 
+export interface PerformanceSnapshot extends Omit<PerformanceState, 'sharpe'> {
+  readonly sums: readonly [changes: number, sum: bigint, sumOfSquares: bigint, minute: number, equity: bigint]
+}
+
 /**
  * How trading went: wins and losses of its closing fills, and the changes of its equity from minute to minute, of which
  * only sums are kept (contract, section 3a). Amounts are exact, in 10^-`accountScale` of the quote currency.
@@ -48,6 +52,22 @@ export class Performance implements PerformanceState {
     this.#sum += change
     this.#sumOfSquares += change * change
     this.#equity = equity
+  }
+
+  save(): PerformanceSnapshot {
+    const { trades, closingTrades, wins, losses, grossProfit, grossLoss } = this
+    const sums = [this.#changes, this.#sum, this.#sumOfSquares, this.#minute, this.#equity] as const
+    return { trades, closingTrades, wins, losses, grossProfit, grossLoss, sums }
+  }
+
+  /** @param cash added to the equity it was at */
+  static load({ sums, ...counts }: PerformanceSnapshot, cash: bigint): Performance {
+    const [changes, sum, sumOfSquares, minute, equity] = sums
+    const performance = Object.assign(new Performance(minute, equity + cash), counts)
+    performance.#changes = changes
+    performance.#sum = sum
+    performance.#sumOfSquares = sumOfSquares
+    return performance
   }
 
   get sharpe(): number | null {

@@ -7,6 +7,7 @@ import { accountScale, type AccountState, type PositionState } from '../schemas/
 import type { Fill } from './fill.ts'
 import { add, multiply } from './money.ts'
 import { Performance } from './performance.ts'
+import { accountState, loadAccount, marketOf, marketStates, type PortfolioState } from './portfolio-state.ts'
 import { Account, Market, Position } from './position.ts'
 
 /** The account that fees are booked against; it has cash and fees only. */
@@ -251,6 +252,41 @@ export class Portfolio {
         quantityBySymbol.set(symbol, add(quantityBySymbol.get(symbol) ?? 0, quantityLots))
     }
     return { quantityBySymbol, cash, fees }
+  }
+
+  save(): PortfolioState {
+    return {
+      startingCash: this.#startingCash,
+      minute: this.#minute,
+      totalPeak: this.#totalPeak,
+      total: this.#total?.save(),
+      markets: marketStates(this.#markets),
+      accounts: Array.from(this.#accounts.values(), accountState),
+    }
+  }
+
+  /** Goes on from a saved state; only before anything else. Another starting cash than then counts from the start. */
+  load({ startingCash, minute, totalPeak, total, markets, accounts }: PortfolioState): void {
+    assert(this.#markets.size === 0 && this.#accounts.size === 1, 'a state is loaded once, at the start')
+    this.#minute = minute
+    this.#totalPeak = totalPeak
+    this.#total = total && Performance.load(total, 0n)
+    for (const saved of markets) {
+      const market = marketOf(saved)
+      this.#markets.set(market.instrument.symbol, market)
+      this.#movedMarkets.add(market)
+    }
+    for (const state of accounts) {
+      const isVenue = state.account === venueAccount
+      const account = isVenue ? this.#venue : this.#accountOf(state.account)
+      loadAccount(account, state, this.#markets, isVenue ? 0n : this.#startingCash - startingCash)
+      this.#openPositions += account.openPositions
+    }
+  }
+
+  /** Symbols that have traded. */
+  symbols(): Iterable<string> {
+    return this.#markets.keys()
   }
 
   /** SHA-256 of everything that follows from the fills alone: two folds of the same trades agree, whatever the marks. */

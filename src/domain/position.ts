@@ -9,7 +9,7 @@ export class Account implements AccountState {
   readonly account: string
   readonly startingCash: bigint
   readonly positions = new Map<string, Position>()
-  readonly record: Performance
+  record: Performance
   realizedPnl = 0n
   unrealizedPnl = 0n
   fees = 0n

@@ -1,10 +1,13 @@
 import fc from 'fast-check'
+import { isDeepStrictEqual } from 'node:util'
+import { deserialize, serialize } from 'node:v8'
 import t from 'tap'
 import { parseDecimal } from '../../src/base/decimal.ts'
 import { utf8FromText } from '../../src/base/json.ts'
 import { add, multiply, share, subtract } from '../../src/domain/money.ts'
 import type { Fill } from '../../src/domain/fill.ts'
 import { Portfolio } from '../../src/domain/portfolio.ts'
+import type { PortfolioState } from '../../src/domain/portfolio-state.ts'
 import { instrumentFrom } from '../../src/schemas/instrument.ts'
 import type { PerformanceState } from '../../src/schemas/performance.ts'
 import {
@@ -321,15 +324,25 @@ const step = fc.oneof(
 )
 
 void t.test(
-  'P1.12 P1.21 P2.06 positions and performance are what exact rationals say, and quantity, cash and fees sum to zero',
+  'P1.12 P1.21 P2.06 P4.01 positions and performance are what exact rationals say, and quantity, cash and fees sum to zero',
   (t) => {
-    const seen = { flips: 0, bigQuantities: 0, bigCosts: 0, flats: 0, drawdowns: 0, sharpes: 0, losses: 0 }
+    const seen = {
+      flips: 0,
+      bigQuantities: 0,
+      bigCosts: 0,
+      flats: 0,
+      drawdowns: 0,
+      sharpes: 0,
+      losses: 0,
+      snapshots: 0,
+    }
     const property = fc.property(
       fc.array(step, { minLength: 1, maxLength: 30, size: 'max' }),
       fc.constantFrom('0', '1000.5', '90000000000'),
       (steps, startingCashText) => {
         const startingCash = Fraction.of(startingCashText)
-        const portfolio = new Portfolio({ startingCash: parseDecimal(startingCashText) ?? { mantissa: -1n, scale: 0 } })
+        const cashDecimal = parseDecimal(startingCashText) ?? { mantissa: -1n, scale: 0 }
+        let portfolio = new Portfolio({ startingCash: cashDecimal })
         const events: Event[] = []
         const highWaterMarks = new Map(accounts.map((account) => [account, startingCash]))
         const published = new Map<string, string>()
@@ -367,7 +380,7 @@ void t.test(
           }
         }
 
-        for (const step of steps) {
+        for (const [at, step] of steps.entries()) {
           if (step.type === 'trade') {
             const { symbol, buyer, seller, ticks, fees } = step
             const short = portfolio.position(buyer, symbol)?.quantityLots ?? 0
@@ -460,6 +473,14 @@ void t.test(
               equal(published.get(name), encodeAccountPosition(state, 7), `${name} as last taken`)
             for (const position of portfolio.positionsOf(name))
               equal(published.get(`${name}.${position.symbol}`), encodePosition(position, 7), `${name} as last taken`)
+          }
+          // Goes on from a snapshot.
+          if (at % 3 === 2) {
+            const saved = deserialize(serialize(portfolio.save())) as PortfolioState
+            portfolio = new Portfolio({ startingCash: cashDecimal })
+            portfolio.load(saved)
+            equal(isDeepStrictEqual(portfolio.save(), saved), true, 'a loaded snapshot is the same')
+            seen.snapshots += 1
           }
         }
 
