@@ -63,11 +63,11 @@ export class Performance implements PerformanceState {
   /** @param cash added to the equity it was at */
   static load({ sums, ...counts }: PerformanceSnapshot, cash: bigint): Performance {
     const [changes, sum, sumOfSquares, minute, equity] = sums
-    const performance = Object.assign(new Performance(minute, equity + cash), counts)
-    performance.#changes = changes
-    performance.#sum = sum
-    performance.#sumOfSquares = sumOfSquares
-    return performance
+    const loaded = Object.assign(new Performance(minute, equity + cash), counts)
+    loaded.#changes = changes
+    loaded.#sum = sum
+    loaded.#sumOfSquares = sumOfSquares
+    return loaded
   }
 
   get sharpe(): number | null {

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts'
 import type { Exact } from '../base/decimal.ts'
 import { instrumentFrom, type InstrumentDefinition } from '../schemas/instrument.ts'
 import { Performance, type PerformanceSnapshot } from './performance.ts'
-import type { Account} from './position.ts';
+import type { Account } from './position.ts'
 import { Market, Position } from './position.ts'
 
 /** Positions, profit and loss of all accounts as plain values: a snapshot of the portfolio. */

@@ -13,17 +13,6 @@ export interface Position {
 
 export const positionZero: Position = { inSeq: 0, inIndex: 0 }
 
-/** True when the stored position says that the output at `position` is stored too. */
-export function isCovered(position: Position, stored: Position): boolean {
-  if (position.inSeq !== stored.inSeq) return position.inSeq < stored.inSeq
-  if (position.inIndex !== stored.inIndex) return position.inIndex < stored.inIndex
-  return stored.part === undefined || partNumber(position.part) <= partNumber(stored.part)
-}
-
-function partNumber(part: string | undefined): number {
-  return part === undefined ? 1 : Number(part.slice(0, part.indexOf('/')))
-}
-
 /** Reads one message from the leader. @returns null when there is none */
 export function storedMessage(jsm: JetStreamManager, stream: string, query: MsgRequest): Promise<StoredMsg | null> {
   return jsm.streams.getMessage(stream, query)

@@ -1,11 +1,20 @@
-import { AckPolicy, type Consumer, DeliverPolicy, type OrderedConsumerOptions } from '@nats-io/jetstream'
+import {
+  AckPolicy,
+  type Consumer,
+  type ConsumerMessages,
+  DeliverPolicy,
+  type OrderedConsumerOptions,
+} from '@nats-io/jetstream'
 import type { Msg } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { rfc3339FromUs } from '../base/clock.ts'
 import { headerNames } from '../subjects/names.ts'
 import type { Nats } from './nats.ts'
+import { type Position, positionOf, positionZero } from './position.ts'
 
 const reopenMs = 100
+/** A server that has just come back may say no for some seconds. */
+const failingMaxMs = 15_000
 
 /** A message of an input stream. */
 export interface InputMessage {
@@ -19,6 +28,8 @@ export interface InputMessage {
   readonly traceparent: string | undefined
   /** Of EXECUTIONS: sequence in ORDERS of the command it answers; 0 if the gate issued it. */
   readonly srcSeq: number | undefined
+  /** Of an output: what it was made from. */
+  readonly position: Position
 }
 
 /**
@@ -60,6 +71,11 @@ class StreamMessage implements InputMessage {
   get srcSeq(): number | undefined {
     const srcSeq = this.#header(headerNames.srcSeq)
     return srcSeq === undefined ? undefined : Number(srcSeq)
+  }
+
+  get position(): Position {
+    const { headers } = this.#message
+    return headers ? positionOf(headers) : positionZero
   }
 
   #header(name: string): string | undefined {
@@ -166,7 +182,7 @@ export async function followStream(
   }
 }
 
-/** Reads a stream in order from `fromSequence` to `toSequence`, both included. */
+/** Reads a stream in order from `fromSequence` to `toSequence`, both included, which it must hold or come to hold. */
 export async function* readStream(
   nats: Nats,
   stream: string,
@@ -174,20 +190,58 @@ export async function* readStream(
   toSequence: number,
 ): AsyncGenerator<InputMessage> {
   if (toSequence < fromSequence) return
-  const consumer = await nats.js.consumers.get(stream, {
-    deliver_policy: DeliverPolicy.StartSequence,
-    opt_start_seq: fromSequence,
-  })
-  const messages = await consumer.consume({ max_messages: 1_000 })
-  try {
-    for await (const message of messages) {
-      const input = inputMessageOf(message)
-      if (input.sequence <= toSequence) yield input
-      if (input.sequence >= toSequence || input.pending === 0) return
+  for await (const input of readOn(nats, stream, fromSequence)) {
+    if (input.sequence <= toSequence) yield input
+    if (input.sequence >= toSequence) return
+  }
+}
+
+/**
+ * Reads a stream in order from a sequence on, for as long as it is asked, over lost connections too.
+ * @param options.signal ends it, also while it waits
+ * @param options.subject only messages of this subject
+ */
+export async function* readOn(
+  nats: Nats,
+  stream: string,
+  fromSequence: number,
+  { signal, subject }: { signal?: AbortSignal; subject?: string } = {},
+): AsyncGenerator<InputMessage> {
+  let next = Math.max(1, fromSequence)
+  let failingSinceMs: number | undefined
+  while (!signal?.aborted) {
+    let consumer: Consumer | undefined
+    let messages: ConsumerMessages | undefined
+    const end = () => void messages?.close()
+    const stopListening = nats.onReconnect(end)
+    signal?.addEventListener('abort', end)
+    try {
+      await nats.whenConnected()
+      consumer = await nats.js.consumers.get(stream, {
+        deliver_policy: DeliverPolicy.StartSequence,
+        opt_start_seq: next,
+        ...(subject === undefined ? {} : { filter_subjects: subject }),
+      })
+      messages = await consumer.consume({ max_messages: 1_000 })
+      failingSinceMs = undefined
+      if (signal?.aborted) return
+      for await (const message of messages) {
+        const input = inputMessageOf(message)
+        assert(input.sequence >= next, `${stream}: ${input.sequence} came after ${next - 1}`)
+        next = input.sequence + 1
+        yield input
+      }
+    } catch (error) {
+      failingSinceMs ??= performance.now()
+      if (signal?.aborted) return
+      if (nats.isConnected() && performance.now() - failingSinceMs > failingMaxMs) throw error
+      await new Promise((resolve) => setTimeout(resolve, reopenMs))
+    } finally {
+      stopListening()
+      signal?.removeEventListener('abort', end)
+      await messages?.close()
+      if (consumer) await remove(nats, consumer)
     }
-  } finally {
-    await messages.close()
-    await remove(nats, consumer)
   }
 }
 

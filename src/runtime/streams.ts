@@ -79,9 +79,9 @@ async function roomBytes(jsm: JetStreamManager, settingBytes: number, storeDir: 
  */
 export async function ensureStreams(nats: Nats, settingBytes: number, storeDir?: string): Promise<Drift[]> {
   const { jsm, kvm } = nats
-  const bucketBytes = bucketSpecs.reduce((sum, bucket) => sum + bucket.maxBytes, 0)
+  const bucketBytes = bucketSpecs.reduce((sum, { maxBytes = 0 }) => sum + maxBytes, 0)
   const room = (await roomBytes(jsm, settingBytes, storeDir)) - bucketBytes
-  const shares = streamSpecs.reduce((sum, spec) => sum + spec.share, 0)
+  const shares = [...streamSpecs, ...bucketSpecs].reduce((sum, { share = 0 }) => sum + share, 0)
   if (room < 64 * 2 ** 20)
     throw new PipelineError(
       'STREAM_ROOM',
@@ -101,7 +101,7 @@ export async function ensureStreams(nats: Nats, settingBytes: number, storeDir?:
   for (const bucket of bucketSpecs)
     await kvm.create(bucket.name, {
       history: bucket.history,
-      max_bytes: bucket.maxBytes,
+      max_bytes: bucket.maxBytes ?? Math.floor((room * (bucket.share ?? 0)) / shares),
       description: bucket.about,
     })
   return drifts

@@ -13,6 +13,7 @@ const retryMs = 200
 /**
  * Reads the position in the last own output and stores the epoch record after it; from then on no earlier process can
  * write to `output`.
+ * @returns `positionSequence`: of the message that the position was read in; 0 without any
  * @throws PipelineError STREAM_GAP when the last message is gone; what `signal` says when it is aborted
  */
 export async function takeOver(
@@ -23,7 +24,7 @@ export async function takeOver(
   log: Log,
   signal: AbortSignal,
   onFatal: (error: Error) => void,
-): Promise<{ position: Position; writer: FencedWriter }> {
+): Promise<{ position: Position; positionSequence: number; writer: FencedWriter }> {
   const { epoch, ingestPrefix = '' } = streamSpec(output)
   assert(epoch, `${output} has many writers`)
   const writerId = nuid.next()
@@ -39,7 +40,7 @@ export async function takeOver(
     const ack = await publisher.request(ingestPrefix + epoch.subject, body, lines)
     if (ack.outcome === 'stored') {
       const options = { nats, publisher, stream: output, writerId, lastSequence: ack.sequence, log, onFatal }
-      return { position, writer: new FencedWriter(options) }
+      return { position, positionSequence: last?.seq ?? 0, writer: new FencedWriter(options) }
     }
     // Unknown: if it was stored after all, the next one follows it. Refused: somebody wrote in between, or no room.
     log.warn({ output, ack }, 'epoch record not stored yet, trying again')

@@ -9,9 +9,11 @@ import { type Delivery, Intake } from './intake.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
-import { isCovered, type Position, positionZero } from './position.ts'
+import { type Position, positionZero } from './position.ts'
 import type { InputMessage } from './reader.ts'
 import { type DeadLetter, type RepeatableOutput, SideWriter } from './side-writer.ts'
+import { Replay } from './replay.ts'
+import type { Snapshotable } from './snapshots.ts'
 import { readPosition, takeOver } from './take-over.ts'
 
 /** What a batch leads to. */
@@ -40,11 +42,15 @@ export interface Fold {
   takeOutputs?(): readonly Output[]
   /** Outputs of these have been stored, in order. */
   onStored?(outputs: readonly Output[]): void
+  /** Where the state can be gone on from another time than the beginning (src/runtime/snapshots.ts). */
+  readonly state?: Snapshotable
   /**
-   * Brings the state back from the worker's own outputs, up to `position`; the input is then read from the message
-   * after it. Without this method the input is folded from its start and what is stored already is not sent again.
+   * Set where the state follows from the worker's own outputs and not from its input: folds one that is stored. Without
+   * it the input is folded again, and what comes out is compared with what is stored.
    */
-  recover?(position: Position, ownLastSequence: number): Promise<void>
+  redo?(own: InputMessage): Promise<void>
+  /** Called once, when everything that is stored has been folded again, up to `position`. */
+  onRecovered?(position: Position): Promise<void>
 }
 
 export type LoopPhase = 'waiting' | 'recovering' | 'active' | 'stopped'
@@ -110,6 +116,8 @@ export class WorkerLoop {
   #lease: Lease | undefined
   #writer: FencedWriter | undefined
   #intake: Intake | undefined
+  /** Until it is active; of a stand-by it goes on while it waits. */
+  #replay: Replay | undefined
   readonly #side: SideWriter
   #stored: Position = positionZero
   /** Arrived and not folded yet, in order. */
@@ -190,14 +198,17 @@ export class WorkerLoop {
       leaseMs: this.#settings.LEASE_MS,
       log: this.#log,
       signal: this.#abort.signal,
-      onWaiting: (holder) => (this.#holder = holder),
+      onWaiting: (holder) => {
+        this.#holder = holder
+        this.#warmUp()
+      },
       onLost: this.#onFatal,
     })
     this.#holder = undefined
     this.#phase = 'recovering'
     const { signal } = this.#abort
     signal.throwIfAborted()
-    if (output) await this.#takeOver(output)
+    const ownSequence = output ? await this.#takeOver(output) : 0
     const inputInfo = (await this.#nats.jsm.streams.info(input)).state
     if (!output) this.#stored = await readPosition(this.#nats, this.#spec, inputInfo.last_seq)
     signal.throwIfAborted()
@@ -206,12 +217,9 @@ export class WorkerLoop {
         'STREAM_REWOUND',
         `${input} ends at ${inputInfo.last_seq}, but ${name} has already answered ${this.#stored.inSeq}: the stream was made anew behind its back. Restore it, or make it again with first_seq ${this.#stored.inSeq + 1}`,
       )
-    this.#settled = this.#stored.inSeq
-    let fromSequence = Math.max(1, inputInfo.first_seq)
-    if (this.#fold.recover && this.#writer) {
-      await this.#fold.recover(this.#stored, this.#writer.storedSequence)
-      fromSequence = this.#stored.inSeq + 1
-    } else if (!output) fromSequence = Math.max(fromSequence, this.#stored.inSeq + 1 - rereadMessages)
+    const fromSequence = output
+      ? await this.#recover(ownSequence)
+      : Math.max(inputInfo.first_seq, this.#stored.inSeq + 1 - rereadMessages)
     signal.throwIfAborted()
     this.#folded = fromSequence - 1
     if (this.#folded >= this.#stored.inSeq) this.#activate()
@@ -230,11 +238,56 @@ export class WorkerLoop {
     this.#log.info({ worker: name, position: this.#stored.inSeq, from: fromSequence }, 'active')
   }
 
+  /** A stand-by keeps as far as the active process has stored, so that it has little left to do when it takes over. */
+  #warmUp(): void {
+    if (this.#replay || !this.#spec.output) return
+    this.#replay = this.#createReplay()
+    this.#replay.start().catch((error: unknown) => {
+      if (!this.#abort.signal.aborted) this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+    })
+  }
+
+  #createReplay(): Replay {
+    return new Replay({ nats: this.#nats, spec: this.#spec, fold: this.#fold, log: this.#log })
+  }
+
+  /**
+   * Folds again what is stored, and sends what was cut short.
+   * @returns the first message of the input that is new
+   */
+  async #recover(ownSequence: number): Promise<number> {
+    const { signal } = this.#abort
+    const startedMs = performance.now()
+    const replay = (this.#replay ??= this.#createReplay())
+    const stop = () => replay.stop()
+    signal.addEventListener('abort', stop)
+    try {
+      await replay.finish(ownSequence)
+    } finally {
+      signal.removeEventListener('abort', stop)
+      this.#replay = undefined
+    }
+    signal.throwIfAborted()
+    await this.#fold.onRecovered?.(this.#stored)
+    const { unstored, compared, inSeq, snapshot } = replay
+    const recoveredMs = Math.round(performance.now() - startedMs)
+    this.#log.info({ worker: this.#spec.name, snapshot: snapshot?.id, compared, recoveredMs }, 'recovered')
+    this.#settled = unstored.length > 0 ? inSeq - 1 : inSeq
+    let left = unstored.length
+    this.#write(unstored, () => {
+      left -= 1
+      this.#lastStoredMs = performance.now()
+      if (left === 0) this.#settled = Math.max(this.#settled, inSeq)
+    })
+    return inSeq + 1
+  }
+
   /** Takes nothing new, waits until what was taken is stored and acknowledged, and gives the lease back. */
   async stop(graceMs = 3_000): Promise<void> {
     this.#abort.abort()
     clearInterval(this.#tickTimer)
     clearTimeout(this.#batchTimer)
+    this.#replay?.stop()
     await this.#intake?.stop()
     const isFatal = this.#phase === 'stopped'
     if (!isFatal && this.#inFlight.length > 0) {
@@ -249,12 +302,14 @@ export class WorkerLoop {
     await this.#lease?.release()
   }
 
-  async #takeOver(output: StreamName): Promise<void> {
+  /** @returns the message of the own stream that the position was read in */
+  async #takeOver(output: StreamName): Promise<number> {
     const { positionSubject } = this.#spec
     const { signal } = this.#abort
     const taken = await takeOver(this.#nats, this.#publisher, output, positionSubject, this.#log, signal, this.#onFatal)
     this.#stored = taken.position
     this.#writer = taken.writer
+    return taken.positionSequence
   }
 
   #arrived(delivery: Delivery): void {
@@ -343,8 +398,7 @@ export class WorkerLoop {
   #run(messages: readonly InputMessage[], batch: Batch | undefined): void {
     let effects: Effects
     try {
-      const last = messages[messages.length - 1]
-      effects = this.#fold.handle(messages, last !== undefined && last.sequence < this.#stored.inSeq)
+      effects = this.#fold.handle(messages, false)
     } catch (error) {
       // The batch stays unsettled: nothing of it is acknowledged.
       if (batch) batch.waitingFor += 1
@@ -353,8 +407,7 @@ export class WorkerLoop {
     }
     const { outputs, deadLetters = [], atLeastOnce = [] } = effects
     const done = () => this.#done(batch)
-    const fresh = this.#freshOf(outputs)
-    if (batch) batch.waitingFor += fresh.length + deadLetters.length + atLeastOnce.length
+    if (batch) batch.waitingFor += outputs.length + deadLetters.length + atLeastOnce.length
     const { name, input } = this.#spec
     const letters = deadLetters.map((letter) => {
       assert(input, `${name} has no input`)
@@ -363,7 +416,7 @@ export class WorkerLoop {
     // The output is the position: what it covers is not looked at again after a crash.
     if (letters.length > 0) this.#writer?.holdUntil(Promise.all(letters))
     for (const letter of letters) void letter.then(done, this.#onFatal)
-    this.#write(fresh, done)
+    this.#write(outputs, done)
     for (const output of atLeastOnce) void this.#side.store(output).then(done, this.#onFatal)
     if (!this.#fold.takeOutputs) return
     if (batch) {
@@ -371,12 +424,6 @@ export class WorkerLoop {
       this.#uncovered.push(batch)
     }
     this.#takeOutputs()
-  }
-
-  /** Without what is stored since an earlier life; a fold that recovers from its own outputs never makes one again. */
-  #freshOf(outputs: readonly Output[]): readonly Output[] {
-    if (this.#fold.recover || outputs.length === 0) return outputs
-    return outputs.filter(({ position }) => !isCovered(position, this.#stored))
   }
 
   #write(outputs: readonly Output[], onEach: () => void): void {
@@ -398,7 +445,7 @@ export class WorkerLoop {
     const outputs = this.#fold.takeOutputs?.() ?? []
     // Of the latest state the last output alone has a place in the input; the others came with it.
     const last = outputs[outputs.length - 1]
-    if (!last || (covered.length > 0 && isCovered(last.position, this.#stored))) {
+    if (!last) {
       for (const batch of covered) batch.waitingFor -= 1
       this.#settle()
       return

@@ -6,7 +6,7 @@
 const kib = 1024
 
 export type StreamName = 'ORDERS' | 'RISK' | 'EXECUTIONS' | 'POSITIONS' | 'TICKS' | 'ALT' | 'DLQ'
-export type BucketName = 'LIMITS' | 'HEALTH' | 'LEASES'
+export type BucketName = 'LIMITS' | 'HEALTH' | 'LEASES' | 'SNAPSHOTS'
 
 export interface StreamSpec {
   readonly name: StreamName
@@ -93,7 +93,9 @@ export const streamSpecs: readonly StreamSpec[] = [
 export interface BucketSpec {
   readonly name: BucketName
   readonly history: number
-  readonly maxBytes: number
+  readonly maxBytes?: number
+  /** Set where the bucket grows with the state: parts of the room, as a stream has them. */
+  readonly share?: number
   readonly about: string
 }
 
@@ -101,6 +103,7 @@ export const bucketSpecs: readonly BucketSpec[] = [
   { name: 'LIMITS', history: 64, maxBytes: 16 * kib * kib, about: 'limits and halts per account and symbol' },
   { name: 'HEALTH', history: 1, maxBytes: 4 * kib * kib, about: 'last successful probe write of every worker' },
   { name: 'LEASES', history: 1, maxBytes: 1 * kib * kib, about: 'which process of a worker is active' },
+  { name: 'SNAPSHOTS', history: 1, share: 15, about: 'states of gate, matcher and PnL, from which they go on' },
 ]
 
 export type WorkerName =
@@ -249,7 +252,7 @@ export interface Permissions {
 export function permissionsOf(spec: WorkerSpec): Permissions {
   const { name, input, output, alsoReads, writes } = spec
   // What is not its own durable consumer is read by ordered consumers, which choose their names.
-  const ordered = [...alsoReads, ...(output ? [output] : [])]
+  const ordered = [...alsoReads, ...(output ? [output, ...(input ? [input] : [])] : [])]
   const looksUp = new Set([...(input ? [input] : []), ...ordered, ...writes.filter((stream) => stream !== 'DLQ')])
   const isGate = name === 'risk-gate'
   return {
@@ -267,6 +270,7 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
             `$JS.ACK.*.*.${input}.${name}.>`,
             `$KV.LEASES.${name}`,
             '$JS.API.STREAM.MSG.GET.KV_LEASES',
+            ...(output ? ['$JS.API.STREAM.MSG.GET.KV_SNAPSHOTS'] : []),
           ]
         : []),
       // Of several processes of a worker each has a key below the worker's.

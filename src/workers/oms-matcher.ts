@@ -3,11 +3,12 @@
  * writes      EXECUTIONS: one message (or its parts) a record, all its reports inside
  * state       the order books (src/domain/matcher.ts), a function of RISK alone
  * guarantees  every record is answered once, in order; replaying RISK gives the same bytes
- * crash       RISK is folded again from its start; what EXECUTIONS holds already is not sent again
+ * crash       goes on from a snapshot; RISK is folded again from there, and what comes out is what EXECUTIONS holds
  */
 import { assert } from '../base/assert.ts'
 import { rfc3339FromUs } from '../base/clock.ts'
 import { Matcher } from '../domain/matcher.ts'
+import type { MatcherState } from '../domain/matcher-state.ts'
 import { statusOf, type OrderViewStatus } from '../domain/order-views.ts'
 import { encodeExecutions, encodeReport, orderIdOf, type ReportValue } from '../schemas/execution.ts'
 import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
@@ -25,6 +26,14 @@ export interface AnsweredRecord {
   readonly status: OrderViewStatus | undefined
   /** When ORDERS stored it. */
   readonly timeUs: number
+}
+
+/** Grows with every change after which equal records give other reports. */
+const logicVersion = 1
+
+interface MatcherSnapshot {
+  readonly cmdSeq: number
+  readonly matcher: MatcherState
 }
 
 type AnswerOutput = Output & { readonly answered?: AnsweredRecord }
@@ -54,6 +63,15 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
     },
     onStored: (outputs) => {
       for (const { answered } of outputs as readonly AnswerOutput[]) if (answered) onAnswered?.(answered)
+    },
+    state: {
+      logicVersion,
+      save: (): MatcherSnapshot => ({ cmdSeq, matcher: matcher.save() }),
+      load: (state) => {
+        const saved = state as MatcherSnapshot
+        cmdSeq = saved.cmdSeq
+        matcher.load(saved.matcher)
+      },
     },
   }
   return { fold, matcher, cmdSeq: () => cmdSeq }

@@ -3,14 +3,16 @@
  * writes      POSITIONS: latest state of each account and symbol, then the watermark; Redis: the same, set if newer
  * state       positions, cost, PnL (src/domain/portfolio.ts), a function of EXECUTIONS; marks come from TICKS
  * guarantees  each fill counts once; quantity, cash and fees sum to zero over all accounts
- * crash       EXECUTIONS is folded again from its start; what the watermark covers is not sent again
+ * crash       goes on from a snapshot; EXECUTIONS is folded again from there up to the watermark, and not sent again
  */
 import { assert } from '../base/assert.ts'
 import { nearestUnits } from '../base/decimal.ts'
 import { parseOwnJson, textFromUtf8 } from '../base/json.ts'
 import { isOpen, OrderViews, type OrderView } from '../domain/order-views.ts'
 import { fillOf } from '../domain/fill.ts'
+import type { OrderViewsState } from '../domain/order-views-state.ts'
 import type { Portfolio } from '../domain/portfolio.ts'
+import type { PortfolioState } from '../domain/portfolio-state.ts'
 import { symbolPattern } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig } from '../schemas/instrument.ts'
@@ -35,6 +37,16 @@ const markedMax = 50
 const snapshotGraceMs = 5_000
 const ownTicks = tickSubject(tapeVenue, '')
 const symbolRegExp = new RegExp(symbolPattern)
+
+/** Grows with every change after which equal fills give other figures. */
+const logicVersion = 1
+
+interface PnlSnapshot {
+  readonly asOf: number
+  readonly time: string | undefined
+  readonly portfolio: PortfolioState
+  readonly orders: OrderViewsState
+}
 
 /** Where the latest positions and orders are projected to, after they are stored. */
 export interface Projection {
@@ -179,6 +191,20 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
       if (views.length > 0) projected.set(asOf, views)
       views = []
       return outputs
+    },
+
+    state: {
+      logicVersion,
+      save: (): PnlSnapshot => ({ asOf, time, portfolio: portfolio.save(), orders: orders.save() }),
+      load: (state) => {
+        const saved = state as PnlSnapshot
+        asOf = saved.asOf
+        watermarkSeq = saved.asOf
+        time = saved.time
+        portfolio.load(saved.portfolio)
+        orders.load(saved.orders)
+        for (const symbol of portfolio.symbols()) tradedInstrument(symbol)
+      },
     },
 
     onStored: (outputs) => {

@@ -3,18 +3,20 @@
  * writes      RISK: one message a batch, all its decisions inside; DLQ: what cannot be read
  * state       holds, positions, open orders, clOrdIds, limits (src/domain/gate.ts)
  * guarantees  every command is decided once, in order; no burst passes a limit
- * crash       its own decisions are read back from RISK, each after the EXECUTIONS it had seen; none is taken again
+ * crash       goes on from a snapshot; its own decisions since are read back from RISK, each after the EXECUTIONS it
+ *             had seen; none is taken again
  */
 import type { Clock } from '../base/clock.ts'
 import { PipelineError } from '../base/errors.ts'
 import type { Gate } from '../domain/gate.ts'
+import type { GateSnapshot } from '../domain/gate-state.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
 import { decodeMessage } from '../runtime/decode-message.ts'
 import type { LimitsChange } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
-import { followStream, type InputMessage, readStream } from '../runtime/reader.ts'
+import { followStream, type InputMessage, readOn } from '../runtime/reader.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { DeadLetter } from '../runtime/side-writer.ts'
 import type { Fold } from '../runtime/worker-loop.ts'
@@ -36,10 +38,48 @@ export interface RiskGateOptions {
   readonly onFatal: (error: Error) => void
 }
 
+/** Grows with every change after which equal records leave another state. */
+const logicVersion = 1
+
 export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: () => Promise<void> } {
   const { gate, nats, clock } = options
   let inSeq = 0
   let follower: { stop(): Promise<void> } | undefined
+  /** EXECUTIONS as far as the gate had seen it when it decided; until it is active. */
+  let seen: AsyncGenerator<InputMessage> | undefined
+  const seeing = new AbortController()
+  let executionsLast = 0
+
+  const endSeeing = () => {
+    seeing.abort()
+    void seen?.return(undefined)
+  }
+  const apply = (sequence: number, execution: ExecutionMessage) => {
+    gate.feedback(sequence, execution)
+    options.onFeedback?.(execution)
+  }
+  const take = (message: InputMessage) => apply(message.sequence, options.decode(message))
+
+  /** @throws PipelineError STREAM_REWOUND, STREAM_GAP when EXECUTIONS lacks what a decision had seen */
+  const nextExecution = async (riskSequence: number, executionsSeq: number): Promise<InputMessage> => {
+    if (executionsLast < executionsSeq) {
+      executionsLast = (await nats.jsm.streams.info('EXECUTIONS')).state.last_seq
+      if (executionsLast < executionsSeq)
+        throw new PipelineError(
+          'STREAM_REWOUND',
+          `EXECUTIONS ends at ${executionsLast}, but RISK ${riskSequence} was decided after ${executionsSeq}: restore it`,
+        )
+    }
+    seen ??= readOn(nats, 'EXECUTIONS', gate.executionsSeq + 1, { signal: seeing.signal })
+    const next = await seen.next()
+    if (next.done) throw new PipelineError('WRITER_FENCED', 'risk-gate: stopped while recovering')
+    if (next.value.sequence !== gate.executionsSeq + 1)
+      throw new PipelineError(
+        'STREAM_GAP',
+        `EXECUTIONS ${gate.executionsSeq + 1} to ${next.value.sequence - 1}, which the gate had seen, are gone: restore the stream, or the bucket SNAPSHOTS`,
+      )
+    return next.value
+  }
 
   const fold: Fold = {
     handle: (batch) => {
@@ -66,9 +106,18 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
       return { outputs: messagesOf(decided, gate, options.batchMax), deadLetters }
     },
 
-    recover: async (position, ownLastSequence) => {
+    state: { logicVersion, save: () => gate.save(), load: (state) => gate.load(state as GateSnapshot) },
+
+    redo: async (own) => {
+      const message = decodeMessage('RISK', own, decodeRisk)
+      if (message.epoch !== undefined) return
+      while (gate.executionsSeq < message.executionsSeq) take(await nextExecution(own.sequence, message.executionsSeq))
+      gate.replay(message)
+    },
+
+    onRecovered: async (position) => {
       inSeq = position.inSeq
-      await recoverGate(options, ownLastSequence)
+      endSeeing()
       follower = await followStream(
         nats,
         'EXECUTIONS',
@@ -81,14 +130,17 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
               'WRITER_FENCED',
               `risk-gate: EXECUTIONS ${message.sequence} answers a decision of another process: it has taken over`,
             )
-          gate.feedback(message.sequence, execution)
-          options.onFeedback?.(execution)
+          apply(message.sequence, execution)
         },
         options.onFatal,
       )
     },
   }
-  return { fold, stop: async () => follower?.stop() }
+  const stop = async () => {
+    endSeeing()
+    await follower?.stop()
+  }
+  return { fold, stop }
 }
 
 function recordsOf(change: LimitsChange, gate: Gate, nowUs: number): RiskRecord[] {
@@ -137,26 +189,4 @@ function messagesOf(decided: readonly Decided[], gate: Gate, batchMax: number): 
   }
   close()
   return outputs
-}
-
-/** Folds RISK up to `lastSequence`, each message after the EXECUTIONS that the gate had seen when it wrote it. */
-async function recoverGate({ gate, nats, decode, onFeedback }: RiskGateOptions, lastSequence: number): Promise<void> {
-  const executionsLast = (await nats.jsm.streams.info('EXECUTIONS')).state.last_seq
-  const executions = readStream(nats, 'EXECUTIONS', gate.executionsSeq + 1, executionsLast)
-  try {
-    for await (const stored of readStream(nats, 'RISK', 1, lastSequence)) {
-      const message = decodeMessage('RISK', stored, decodeRisk)
-      if (message.epoch !== undefined) continue
-      while (gate.executionsSeq < message.executionsSeq) {
-        const next = await executions.next()
-        if (next.done) break
-        const execution = decode(next.value)
-        gate.feedback(next.value.sequence, execution)
-        onFeedback?.(execution)
-      }
-      gate.replay(message)
-    }
-  } finally {
-    await executions.return(undefined)
-  }
 }

@@ -59,6 +59,7 @@ function startPnl(instruments: InstrumentsConfig) {
     pending: 0,
     traceparent: undefined,
     srcSeq: undefined,
+    position: { inSeq: 0, inIndex: 0 },
   })
   let sequence = 0
   return {

@@ -164,7 +164,14 @@ function startPnl() {
   const handle = (body: object) => {
     sequence += 1
     const data = Buffer.from(JSON.stringify(body))
-    const none = { subject: '', timeUs: 0, pending: 0, traceparent: undefined, srcSeq: undefined }
+    const none = {
+      subject: '',
+      timeUs: 0,
+      pending: 0,
+      traceparent: undefined,
+      srcSeq: undefined,
+      position: { inSeq: 0, inIndex: 0 },
+    }
     pnl.fold.handle([{ ...none, sequence, data }], false)
   }
   return {

@@ -21,6 +21,7 @@ function take(text: string, sequence = 5) {
     pending: 0,
     traceparent: undefined,
     srcSeq: 7,
+    position: { inSeq: 0, inIndex: 0 },
   }
   const taken = createExecutionSink().take(input, {
     add: (_key, _values, row) => {
