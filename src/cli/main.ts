@@ -35,6 +35,8 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   tail: async () => (await import('./tail.ts')).addTailCommand,
   replay: async () => (await import('./replay.ts')).addReplayCommand,
   lag: async () => (await import('./lag.ts')).addLagCommand,
+  snapshots: async () => (await import('./snapshots.ts')).addSnapshotsCommand,
+  trim: async () => (await import('./trim.ts')).addTrimCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
   lake: async () => (await import('./lake.ts')).addLakeCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,

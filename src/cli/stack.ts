@@ -33,6 +33,7 @@ const workersOf: Readonly<
     { label: 'chain', workers: ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'] },
     { label: 'gateway', workers: ['gateway'] },
     { label: 'sinks', workers: ['tick-sink', 'alt-sink', 'execution-sink'] },
+    { label: 'janitor', workers: ['janitor'] },
   ],
   separate: stackSpecs.map(({ name }) => ({ label: name, workers: [name] })),
 }

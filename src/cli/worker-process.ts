@@ -66,6 +66,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
 async function startWorker(name: WorkerName, shared: Shared): Promise<Running> {
   if (name === 'gateway') return (await import('./start-gateway.ts')).startGateway(shared)
   if (isSinkName(name)) return (await import('./start-sinks.ts')).startSink(name, shared)
+  if (name === 'janitor') return (await import('./start-janitor.ts')).startJanitor(shared)
   if (name === 'risk-check') return (await import('./start-risk-check.ts')).startRiskCheck(shared)
   const chain = await import('./start-chain.ts')
   switch (name) {

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { hostname } from 'node:os'
+import { constants, hostname, setPriority } from 'node:os'
 import { exitCodes, messageOf, PipelineError } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { createLog } from '../runtime/log.ts'
@@ -73,6 +73,8 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
   if (settings.NATS_URL === '')
     throw new PipelineError('USAGE', 'set NATS_URL to the server, or use `trade2026 up`, which starts one')
   boundMemory(workers)
+  // The chain has the processor first.
+  if (workers.every((worker) => worker === 'janitor')) setPriority(constants.priority.PRIORITY_LOW)
   const ports: Partial<Record<WorkerName, number>> = {}
   for (const worker of workers) {
     const port = options.port[worker] ?? (workers.length === 1 ? options.port[''] : undefined)

@@ -33,6 +33,8 @@ export interface Snapshotable {
   readonly logicVersion: number
   /** Everything that follows from the input so far, as values that `v8.serialize` takes; equal states are deeply equal. */
   save(): unknown
+  /** Last message in it of a stream that is read beside the input. */
+  followedSequence?(): number
   /** Goes on from what `save` gave; only of a fold that has folded nothing. */
   load(state: unknown): void
 }
@@ -124,7 +126,7 @@ export async function writeSnapshot(
       await nats.js.publish(subjectOf(meta, 'meta'), JSON.stringify(meta))
       return meta
     } catch (error) {
-      await remove(nats, meta).catch(() => undefined)
+      await removeSnapshot(nats, meta).catch(() => undefined)
       if (!(error instanceof JetStreamApiError) || error.code !== streamFull) throw error
       if (kept === 0)
         throw new PipelineError(
@@ -137,11 +139,11 @@ export async function writeSnapshot(
 }
 
 async function removeBeyond(nats: Nats, worker: WorkerName, kept: number): Promise<void> {
-  for (const meta of (await listSnapshots(nats, worker)).slice(kept)) await remove(nats, meta)
+  for (const meta of (await listSnapshots(nats, worker)).slice(kept)) await removeSnapshot(nats, meta)
 }
 
 /** Its `meta` goes first: without it there is no snapshot. */
-async function remove(nats: Nats, { worker, id }: Pick<SnapshotMeta, 'worker' | 'id'>): Promise<void> {
+export async function removeSnapshot(nats: Nats, { worker, id }: Pick<SnapshotMeta, 'worker' | 'id'>): Promise<void> {
   for (const last of ['meta', '*'])
     await nats.jsm.streams.purge(snapshotsStream, { filter: `${prefix}.${worker}.${id}.${last}` })
 }
@@ -152,7 +154,7 @@ async function removeOrphans(nats: Nats, worker: WorkerName): Promise<void> {
   for (const id of ids) {
     const [, takenMs = '0'] = id.split('-')
     if (subjects.has(subjectOf({ worker, id }, 'meta')) || Date.now() - Number(takenMs) < orphanMs) continue
-    await remove(nats, { worker, id })
+    await removeSnapshot(nats, { worker, id })
   }
 }
 

@@ -219,7 +219,7 @@ export class WorkerLoop {
       )
     const fromSequence = output
       ? await this.#recover(ownSequence)
-      : Math.max(inputInfo.first_seq, this.#stored.inSeq + 1 - rereadMessages)
+      : Math.max(1, inputInfo.first_seq, this.#stored.inSeq + 1 - rereadMessages)
     signal.throwIfAborted()
     this.#folded = fromSequence - 1
     if (this.#folded >= this.#stored.inSeq) this.#activate()

@@ -78,6 +78,9 @@ export const settingsSchema = {
       50_000,
     ),
     STREAMS_MAX_BYTES: whole('room of all streams together; 0: what the server and the disk allow', 0, 0, 2 ** 50),
+    STORAGE_TRIM_PERCENT: whole('fill level of a stream from which what nobody needs any more is trimmed', 50, 1, 95),
+    SNAPSHOT_MINUTES: whole('time between two snapshots of a state, when anything has come', 5, 1, 100_000),
+    SNAPSHOT_GROWTH_PERCENT: whole('of its limit that a stream may grow by until the next snapshot', 10, 1, 50),
     STORAGE_REFUSE_PERCENT: whole('fill level of a stream of the chain at which new orders are refused', 85, 1, 95),
   },
 } as const satisfies JSONSchema

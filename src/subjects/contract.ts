@@ -103,7 +103,7 @@ export const bucketSpecs: readonly BucketSpec[] = [
   { name: 'LIMITS', history: 64, maxBytes: 16 * kib * kib, about: 'limits and halts per account and symbol' },
   { name: 'HEALTH', history: 1, maxBytes: 4 * kib * kib, about: 'last successful probe write of every worker' },
   { name: 'LEASES', history: 1, maxBytes: 1 * kib * kib, about: 'which process of a worker is active' },
-  { name: 'SNAPSHOTS', history: 1, share: 15, about: 'states of gate, matcher and PnL, from which they go on' },
+  { name: 'SNAPSHOTS', history: 1, share: 7, about: 'states of gate, matcher and PnL, from which they go on' },
 ]
 
 export type WorkerName =
@@ -116,6 +116,7 @@ export type WorkerName =
   | 'tick-sink'
   | 'alt-sink'
   | 'execution-sink'
+  | 'janitor'
 
 export interface WorkerSpec {
   readonly name: WorkerName
@@ -204,6 +205,13 @@ export const workerSpecs: readonly WorkerSpec[] = [
     about: 'reports into the table executions, each once',
   },
   {
+    name: 'janitor',
+    alsoReads: ['ORDERS', 'RISK', 'EXECUTIONS', 'POSITIONS'],
+    writes: [],
+    httpPort: 8106,
+    about: 'takes snapshots of gate, matcher and PnL; trims what nobody needs any more',
+  },
+  {
     name: 'risk-check',
     alsoReads: ['TICKS'],
     writes: [],
@@ -281,11 +289,20 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
         : []),
       ...(name === 'risk-check' ? ['$JS.API.STREAM.MSG.GET.KV_LIMITS', ...consumerSubjects('KV_LIMITS', '>')] : []),
       ...(name === 'gateway' ? ['query.>'] : []),
+      ...(name === 'janitor' ? janitorSubjects : []),
     ],
     subscribe: ['_INBOX.>', ...(name === 'oms-matcher' ? ['query.>'] : [])],
     ...(name === 'oms-matcher' ? { allow_responses: true } : {}),
   }
 }
+
+/** It alone may write snapshots, and purge. */
+const janitorSubjects = [
+  '$KV.SNAPSHOTS.>',
+  '$KV.LEASES.janitor',
+  ...['KV_SNAPSHOTS', 'KV_LEASES', 'KV_HEALTH', 'TICKS'].map((stream) => `$JS.API.STREAM.MSG.GET.${stream}`),
+  ...['KV_SNAPSHOTS', 'ORDERS', 'RISK', 'EXECUTIONS', 'TICKS', 'ALT'].map((stream) => `$JS.API.STREAM.PURGE.${stream}`),
+]
 
 /** @param consumer name of the consumer, or `>` for any, with a filter too */
 function consumerSubjects(stream: string, consumer: string): string[] {

@@ -106,7 +106,12 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
       return { outputs: messagesOf(decided, gate, options.batchMax), deadLetters }
     },
 
-    state: { logicVersion, save: () => gate.save(), load: (state) => gate.load(state as GateSnapshot) },
+    state: {
+      logicVersion,
+      save: () => gate.save(),
+      load: (state) => gate.load(state as GateSnapshot),
+      followedSequence: () => gate.executionsSeq,
+    },
 
     redo: async (own) => {
       const message = decodeMessage('RISK', own, decodeRisk)

@@ -27,7 +27,12 @@ export async function connectTestNats(t: Test, url: string): Promise<Nats> {
 export async function startTestWorkers(
   t: Test,
   natsUrl: string,
-  options: { workers?: readonly WorkerName[]; env?: Record<string, string>; instance?: string } = {},
+  options: {
+    workers?: readonly WorkerName[]
+    env?: Record<string, string>
+    instance?: string
+    onFatal?: (error: Error) => void
+  } = {},
 ): Promise<{ stop(): Promise<void>; ports: Partial<Record<WorkerName, number>> }> {
   const workers = options.workers ?? ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape']
   let ports: Partial<Record<WorkerName, number>> = {}
@@ -46,7 +51,7 @@ export async function startTestWorkers(
         }),
         instance: options.instance ?? 'test',
         ports,
-        onFatal: (error) => t.fail(`fatal: ${error.message}`, { error }),
+        onFatal: options.onFatal ?? ((error) => t.fail(`fatal: ${error.message}`, { error })),
       })
     },
   )
