@@ -46,7 +46,7 @@ function text(value: bigint): string {
 }
 
 /** Adds up fills as plain decimals, independently of src/domain/portfolio.ts. */
-class Ledger {
+export class Ledger {
   readonly quantities = new Map<string, bigint>()
   readonly cash = new Map<string, bigint>()
   readonly fees = new Map<string, bigint>()
@@ -159,7 +159,7 @@ async function riskProblems(nats: Nats, lastSequence: number): Promise<string[]>
   return []
 }
 
-function zeroSums(ledger: Ledger): string[] {
+export function zeroSums(ledger: Ledger): string[] {
   const problems: string[] = []
   const bySymbol = new Map<string, bigint>()
   for (const [key, quantity] of ledger.quantities) add(bySymbol, key.split(' ')[1] ?? '', quantity)

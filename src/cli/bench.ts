@@ -151,6 +151,13 @@ export function addBenchCommand(program: Command): void {
         (await import('../../bench/compaction.ts')).compactionBench(session, options),
       )
     })
+  scenario('recovery', 'how soon gate, matcher and PnL are back, folding again and from snapshots', 1)
+    .option('--orders <n>', 'orders that rest', wholeNumber, 1_000_000)
+    .action(async (options: CommonOptions & { orders: number }) => {
+      await runBench(options, async (session) =>
+        (await import('../../bench/recovery.ts')).recoveryBench(session, options),
+      )
+    })
   bench
     .command('soak')
     .description('a whole stack at a fixed rate for long: does memory, backlog or latency grow?')

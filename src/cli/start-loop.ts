@@ -18,7 +18,7 @@ export async function startLoop(
     onStop?: () => Promise<void> | void
   },
 ): Promise<Running> {
-  const { fold, onMetrics, onActive, routes, onStop, ...evidence } = parts
+  const { fold, onMetrics, onActive, routes, onStop, warnings, ...evidence } = parts
   const loop = new WorkerLoop({
     ...loopOptions(name, shared),
     fold,
@@ -26,7 +26,11 @@ export async function startLoop(
     onSettled: (latencyMs) => port.health.latencies.add(latencyMs),
     ...(onActive ? { onActive } : {}),
   })
-  const port = createWorkerPort(name, shared, { ...evidence, loop: () => loop.state() })
+  const port = createWorkerPort(name, shared, {
+    ...evidence,
+    loop: () => loop.state(),
+    warnings: () => [...(warnings?.() ?? []), ...loop.warnings()],
+  })
   onMetrics?.(port.metrics)
   routes?.(port.http, () => loop.state(), port.served)
   return startOnPort(name, shared, port, loop, onStop)

@@ -134,9 +134,40 @@ export class Gate {
   }
 
   /** Decides one command. @returns its record, already applied */
-  decide({ srcSeq, timeUs, kind, decoded, storageFull = false }: DecideInput): RiskRecord {
+  decide(input: DecideInput): RiskRecord {
+    const record = this.propose(input)
+    this.#state.apply(record)
+    return record
+  }
+
+  /** What `decide` would say, without applying it. */
+  propose({ srcSeq, timeUs, kind, decoded, storageFull = false }: DecideInput): RiskRecord {
+    return this.#recordOf(this.#base(srcSeq, timeUs), kind, decoded, storageFull)
+  }
+
+  /** Puts other limits in force, by their keys in KV LIMITS, instead of all there are. */
+  useLimits(entries: Iterable<readonly [key: string, limits: LimitSet]>): void {
+    const { rules } = this.#state
+    for (const [key] of rules.entries()) rules.change(key, null)
+    for (const [key, limits] of entries) rules.change(key, limits)
+  }
+
+  /** Takes the definitions of a stored message as those in force, whatever the configuration says now. */
+  adopt(definitions: readonly InstrumentDefinition[]): void {
+    for (const definition of definitions) this.#state.define(instrumentFrom(definition)).current = true
+  }
+
+  /** Answers a command that cannot be decided because of a bug of ours. @returns its record, already applied */
+  refuseFaulty({
+    srcSeq,
+    timeUs,
+    kind,
+    account,
+  }: Omit<DecideInput, 'decoded'> & { readonly account?: string }): RiskRecord {
+    const text = 'the command could not be decided, three times; nothing has become of it'
+    const echo = account === undefined ? {} : { account }
     const base = this.#base(srcSeq, timeUs)
-    const record = this.#recordOf(base, kind, decoded, storageFull)
+    const record: RiskRecord = { ...base, type: 'reject', kind, reason: 'SYSTEM_COMMAND_FAULT', text, echo }
     this.#state.apply(record)
     return record
   }

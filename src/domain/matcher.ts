@@ -82,6 +82,53 @@ export class Matcher {
     return this.#reports.values
   }
 
+  /**
+   * Answers a record that cannot be applied because of a bug of ours; nothing else becomes of it.
+   * @returns as `apply`; nothing for what the gate issued, which waits for no answer
+   */
+  refuseFaulty(record: RiskRecord): readonly ReportValue[] {
+    this.#reports.clear()
+    this.#pool.nextRecord()
+    const reason = 'SYSTEM_COMMAND_FAULT'
+    const text = 'the command could not be worked on, three times; nothing has become of it'
+    switch (record.type) {
+      case 'new': {
+        const { account, symbol, side, ordType, timeInForce } = record
+        const echo = { account, symbol, side, ordType, timeInForce }
+        this.#reports.echo('Rejected', 'Rejected', record, undefined, reason, text, echo)
+        break
+      }
+      case 'cancel':
+      case 'replace': {
+        const execType = record.type === 'cancel' ? 'CancelRejected' : 'ReplaceRejected'
+        const order = this.#open.get(record.target)
+        if (order)
+          this.#reports.command(execType, order.status, order, order.clOrdId, order.leavesLots, record, reason, text)
+        else {
+          const echo = { orderId: orderIdOf(record.target) }
+          this.#reports.echo(execType, 'Rejected', record, record.origClOrdId, reason, text, echo)
+        }
+        break
+      }
+      case 'massCancel':
+        if (record.srcSeq > 0) this.#reports.echo('CancelRejected', 'Rejected', record, undefined, reason, text, {})
+        break
+      case 'reject': {
+        const execType =
+          record.kind === 'new' ? 'Rejected' : record.kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
+        this.#reports.echo(execType, 'Rejected', record, record.echo.origClOrdId, reason, text, record.echo)
+        break
+      }
+      case 'expire':
+      case 'limits':
+      case 'halt':
+        break
+      default:
+        return unreachable(record)
+    }
+    return this.#reports.values
+  }
+
   /** @returns undefined unless the order is open */
   order(orderNumber: number): Order | undefined {
     return this.#open.get(orderNumber)

@@ -3,6 +3,7 @@ import { messageOf, PipelineError } from '../base/errors.ts'
 import type { HealthEntry } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, type WorkerName, workerSpec } from '../subjects/contract.ts'
+import { holdKey } from './hold-room.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
@@ -21,7 +22,6 @@ const intervalMs = 1_000
 const retryMs = 10_000
 /** A worker writes its probe every two seconds. */
 const probeSilenceMs = 10_000
-export const verifyHold = 'verify'
 
 /** Which streams a start after a snapshot has to read again, and from where. */
 const reread: Readonly<Record<SnapshotWorker, readonly (readonly [StreamName, (meta: SnapshotMeta) => number])[]>> = {
@@ -221,7 +221,7 @@ export class SettledReader {
     this.#health ??= await this.#nats.kvm.open('HEALTH')
     this.#leases ??= await this.#nats.kvm.open('LEASES')
     for (const worker of ['tape', 'tick-sink', 'alt-sink', 'execution-sink']) await this.#read(this.#health, worker)
-    await this.#read(this.#leases, verifyHold)
+    await this.#read(this.#leases, holdKey)
   }
 
   readonly settledOf = (worker: WorkerName): Promise<number | undefined> =>
@@ -230,7 +230,7 @@ export class SettledReader {
   /** Whether `verify` wants everything to stay where it is. */
   async isHeld(): Promise<boolean> {
     await this.refresh()
-    return this.#heard(verifyHold) !== undefined
+    return this.#heard(holdKey) !== undefined
   }
 
   #heard(key: string) {

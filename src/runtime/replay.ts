@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts'
 import { messageOf, PipelineError } from '../base/errors.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
+import type { Faults } from './attempts.ts'
 import type { Output } from './fenced-writer.ts'
 import { Fifo } from './fifo.ts'
 import type { Log } from './log.ts'
@@ -24,6 +25,9 @@ export class Replay {
   readonly #spec: WorkerSpec & { readonly input: StreamName; readonly output: StreamName }
   readonly #fold: Fold
   readonly #log: Log
+  readonly #faults: Faults
+  readonly #from: 'newest' | 'oldest' | 'beginning'
+  readonly #onMet: ((own: InputMessage, again: Output | undefined) => void) | undefined
   readonly #reading = new AbortController()
   /** Made again, and not met in the own stream yet. */
   readonly #ahead = new Fifo<Output>()
@@ -36,13 +40,25 @@ export class Replay {
   #compared = 0
   #snapshot: SnapshotMeta | undefined
 
-  constructor(options: { nats: Nats; spec: WorkerSpec; fold: Fold; log: Log }) {
+  /** @param options.from the newest snapshot, unless said otherwise */
+  constructor(options: {
+    nats: Nats
+    spec: WorkerSpec
+    fold: Fold
+    log: Log
+    faults: Faults
+    from?: 'newest' | 'oldest' | 'beginning'
+    onMet?: (own: InputMessage, again: Output | undefined) => void
+  }) {
     const { input, output } = options.spec
     assert(input && output, `${options.spec.name} has no stream of its own`)
     this.#nats = options.nats
     this.#spec = { ...options.spec, input, output }
     this.#fold = options.fold
     this.#log = options.log
+    this.#faults = options.faults
+    this.#from = options.from ?? 'newest'
+    this.#onMet = options.onMet
   }
 
   /** Last message of the input that has been folded. */
@@ -116,7 +132,8 @@ export class Replay {
     const { name, input, output, positionSubject } = this.#spec
     if (state) {
       const [inputState, ownState] = await Promise.all([this.#stateOf(input), this.#stateOf(output)])
-      for (const meta of await listSnapshots(this.#nats, name)) {
+      const newestFirst = this.#from === 'beginning' ? [] : await listSnapshots(this.#nats, name)
+      for (const meta of this.#from === 'oldest' ? newestFirst.toReversed() : newestFirst) {
         const problem =
           meta.inSeq > inputState.last_seq || meta.ownSequence > ownState.last_seq
             ? 'is of a later time than the streams'
@@ -124,7 +141,7 @@ export class Replay {
               ? `is of logicVersion ${meta.logicVersion}, this is ${state.logicVersion}, and decisions have been made since`
               : await this.#tryLoad(meta, (saved) => state.load(saved))
         if (problem === undefined) break
-        this.#log.warn({ worker: name, snapshot: meta.id }, `the snapshot ${problem}; trying an older one`)
+        this.#log.warn({ worker: name, snapshot: meta.id }, `the snapshot ${problem}; trying another`)
       }
     }
     if (positionSubject === undefined) await this.#assertReaches(output, this.#ownSequence)
@@ -164,6 +181,7 @@ export class Replay {
     const { output } = this.#spec
     if (fold.redo) {
       await fold.redo(own)
+      this.#onMet?.(own, undefined)
       this.#inSeq = own.position.inSeq
       return
     }
@@ -176,6 +194,7 @@ export class Replay {
     while (this.#ahead.length === 0) await this.#foldNext(1)
     const again = this.#ahead.shift()
     if (!Buffer.from(again.body).equals(own.data)) throw this.#differs(own, again)
+    this.#onMet?.(own, again)
     this.#compared += 1
   }
 
@@ -195,7 +214,7 @@ export class Replay {
       this.#inSeq = sequence
       batch.push(next.value)
     }
-    for (const output of this.#fold.handle(batch, true).outputs) this.#ahead.push(output)
+    for (const output of this.#fold.handle(batch, true, this.#faults).outputs) this.#ahead.push(output)
     this.#fold.takeOutputs?.()
   }
 

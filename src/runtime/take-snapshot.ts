@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { assert } from '../base/assert.ts'
 import { PipelineError } from '../base/errors.ts'
 import { workerSpec, type WorkerName, type WorkerSpec } from '../subjects/contract.ts'
+import { Attempts } from './attempts.ts'
 import { lastSequenceOf } from './fenced-writer.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
@@ -33,7 +34,9 @@ export async function takeSnapshot(
   const [newest] = await listSnapshots(nats, worker)
   const silent = createFold()
   const { fold } = silent
-  const replay = new Replay({ nats, spec, fold, log })
+  const faults = new Attempts(nats, spec, log)
+  await faults.load()
+  const replay = new Replay({ nats, spec, fold, log, faults })
   const { state } = fold
   assert(state, `${worker} has no state`)
   if (target === 0 || (newest && newest.ownSequence >= target && newest.logicVersion === state.logicVersion))

@@ -1,9 +1,10 @@
 import { assert } from '../base/assert.ts'
-import { PipelineError, messageOf } from '../base/errors.ts'
+import { isPipelineError, PipelineError, messageOf } from '../base/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { StreamName, WorkerSpec } from '../subjects/contract.ts'
 import type { AckedPublisher } from './acks.ts'
 import type { FencedWriter, Output } from './fenced-writer.ts'
+import { Attempts, type Faults } from './attempts.ts'
 import { Fifo } from './fifo.ts'
 import { type Delivery, Intake } from './intake.ts'
 import { acquireLease, type Lease } from './lease.ts'
@@ -32,8 +33,11 @@ export interface Fold {
    * A throw is a bug: the process exits and recovers.
    *
    * @param isReplay everything that follows from the batch is stored already; its effects are dropped
+   * @param faults records that are not handled, but answered `SYSTEM_COMMAND_FAULT`
    */
-  handle(batch: readonly InputMessage[], isReplay: boolean): Effects
+  handle(batch: readonly InputMessage[], isReplay: boolean, faults?: Faults): Effects
+  /** Where answers can be `SYSTEM_COMMAND_FAULT`: the record that `handle` was at when it threw. */
+  current?(): Position
   /**
    * Set where the outputs are the latest state and not one for each input: what has changed since the last call. They
    * are taken when none of the last ones is on its way any more, so that under load many batches share one; `handle`
@@ -119,6 +123,7 @@ export class WorkerLoop {
   /** Until it is active; of a stand-by it goes on while it waits. */
   #replay: Replay | undefined
   readonly #side: SideWriter
+  readonly #attempts: Attempts
   #stored: Position = positionZero
   /** Arrived and not folded yet, in order. */
   readonly #waiting = new Fifo<Delivery>()
@@ -128,6 +133,7 @@ export class WorkerLoop {
   /** Folded, and covered by the outputs that are taken next. */
   #uncovered: Batch[] = []
   #isTaking = false
+  #hasFailed = false
   #batchTimer: NodeJS.Timeout | undefined
   #tickTimer: NodeJS.Timeout | undefined
   #settled = 0
@@ -160,6 +166,7 @@ export class WorkerLoop {
     this.#log = options.log
     this.#publisher = options.publisher
     this.#side = new SideWriter(options.publisher, options.log)
+    this.#attempts = new Attempts(options.nats, options.spec, options.log)
     this.#instance = options.instance
     this.#tickMs = options.tickMs ?? 100
     this.#lastSequenceOf = options.lastSequenceOf
@@ -171,6 +178,11 @@ export class WorkerLoop {
       this.#phase = 'stopped'
       options.onFatal(error)
     }
+  }
+
+  /** What of its records health should tell. */
+  warnings(): string[] {
+    return this.#attempts.warnings()
   }
 
   state(): LoopState {
@@ -208,6 +220,7 @@ export class WorkerLoop {
     this.#phase = 'recovering'
     const { signal } = this.#abort
     signal.throwIfAborted()
+    if (this.#fold.current) await this.#attempts.load()
     const ownSequence = output ? await this.#takeOver(output) : 0
     const inputInfo = (await this.#nats.jsm.streams.info(input)).state
     if (!output) this.#stored = await readPosition(this.#nats, this.#spec, inputInfo.last_seq)
@@ -248,7 +261,8 @@ export class WorkerLoop {
   }
 
   #createReplay(): Replay {
-    return new Replay({ nats: this.#nats, spec: this.#spec, fold: this.#fold, log: this.#log })
+    const [nats, spec, fold] = [this.#nats, this.#spec, this.#fold]
+    return new Replay({ nats, spec, fold, log: this.#log, faults: this.#attempts })
   }
 
   /**
@@ -355,13 +369,14 @@ export class WorkerLoop {
   }
 
   #hasRoom(): boolean {
+    if (this.#hasFailed) return false
     if (!this.#spec.output) return this.#inFlight.length === 0
     return (this.#writer?.pending ?? 0) < pendingOutputsMax
   }
 
   /** Takes up to `sizeMax` messages. */
   #take(sizeMax: number): void {
-    if (this.#waiting.length === 0 || this.#phase === 'stopped') return
+    if (this.#waiting.length === 0 || this.#phase === 'stopped' || this.#hasFailed) return
     clearTimeout(this.#batchTimer)
     this.#batchTimer = undefined
     const entries = this.#waiting.take(sizeMax)
@@ -398,11 +413,11 @@ export class WorkerLoop {
   #run(messages: readonly InputMessage[], batch: Batch | undefined): void {
     let effects: Effects
     try {
-      effects = this.#fold.handle(messages, false)
+      effects = this.#fold.handle(messages, false, this.#attempts)
     } catch (error) {
       // The batch stays unsettled: nothing of it is acknowledged.
       if (batch) batch.waitingFor += 1
-      this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+      this.#failed(error)
       return
     }
     const { outputs, deadLetters = [], atLeastOnce = [] } = effects
@@ -424,6 +439,19 @@ export class WorkerLoop {
       this.#uncovered.push(batch)
     }
     this.#takeOutputs()
+  }
+
+  /** A handler threw: the record counts one attempt more, and the process exits. */
+  #failed(thrown: unknown): void {
+    const error = thrown instanceof Error ? thrown : new Error(messageOf(thrown))
+    const at = isPipelineError(error) ? undefined : this.#fold.current?.()
+    if (!at) {
+      this.#onFatal(error)
+      return
+    }
+    // Nothing is folded meanwhile: nobody knows what state the throw has left.
+    this.#hasFailed = true
+    void this.#attempts.count(at, error).finally(() => this.#onFatal(error))
   }
 
   #write(outputs: readonly Output[], onEach: () => void): void {

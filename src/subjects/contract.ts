@@ -6,7 +6,7 @@
 const kib = 1024
 
 export type StreamName = 'ORDERS' | 'RISK' | 'EXECUTIONS' | 'POSITIONS' | 'TICKS' | 'ALT' | 'DLQ'
-export type BucketName = 'LIMITS' | 'HEALTH' | 'LEASES' | 'SNAPSHOTS'
+export type BucketName = 'LIMITS' | 'HEALTH' | 'LEASES' | 'SNAPSHOTS' | 'attempts'
 
 export interface StreamSpec {
   readonly name: StreamName
@@ -103,6 +103,7 @@ export const bucketSpecs: readonly BucketSpec[] = [
   { name: 'LIMITS', history: 64, maxBytes: 16 * kib * kib, about: 'limits and halts per account and symbol' },
   { name: 'HEALTH', history: 1, maxBytes: 4 * kib * kib, about: 'last successful probe write of every worker' },
   { name: 'LEASES', history: 1, maxBytes: 1 * kib * kib, about: 'which process of a worker is active' },
+  { name: 'attempts', history: 1, maxBytes: 1 * kib * kib, about: 'how often a handler has thrown on a record' },
   { name: 'SNAPSHOTS', history: 1, share: 7, about: 'states of gate, matcher and PnL, from which they go on' },
 ]
 
@@ -278,7 +279,9 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
             `$JS.ACK.*.*.${input}.${name}.>`,
             `$KV.LEASES.${name}`,
             '$JS.API.STREAM.MSG.GET.KV_LEASES',
-            ...(output ? ['$JS.API.STREAM.MSG.GET.KV_SNAPSHOTS'] : []),
+            ...(output
+              ? ['$JS.API.STREAM.MSG.GET.KV_SNAPSHOTS', `$KV.attempts.${name}.>`, '$JS.API.STREAM.MSG.GET.KV_attempts']
+              : []),
           ]
         : []),
       // Of several processes of a worker each has a key below the worker's.
@@ -300,7 +303,9 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
 const janitorSubjects = [
   '$KV.SNAPSHOTS.>',
   '$KV.LEASES.janitor',
-  ...['KV_SNAPSHOTS', 'KV_LEASES', 'KV_HEALTH', 'TICKS'].map((stream) => `$JS.API.STREAM.MSG.GET.${stream}`),
+  ...['KV_SNAPSHOTS', 'KV_LEASES', 'KV_HEALTH', 'KV_attempts', 'TICKS'].map(
+    (stream) => `$JS.API.STREAM.MSG.GET.${stream}`,
+  ),
   ...['KV_SNAPSHOTS', 'ORDERS', 'RISK', 'EXECUTIONS', 'TICKS', 'ALT'].map((stream) => `$JS.API.STREAM.PURGE.${stream}`),
 ]
 

@@ -14,6 +14,7 @@ import { encodeExecutions, encodeReport, orderIdOf, type ReportValue } from '../
 import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
 import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
+import { type Position, positionZero } from '../runtime/position.ts'
 import type { InputMessage } from '../runtime/reader.ts'
 import type { Fold } from '../runtime/worker-loop.ts'
 import { executionsSubject } from '../subjects/names.ts'
@@ -47,8 +48,9 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
 } {
   const matcher = new Matcher()
   let cmdSeq = 0
+  let current: Position = positionZero
   const fold: Fold = {
-    handle: (batch) => {
+    handle: (batch, _isReplay, faults) => {
       const outputs: Output[] = []
       for (const message of batch) {
         const { instruments = [], records } = decodeMessage('RISK', message, decodeRisk)
@@ -56,11 +58,14 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
         records.forEach((record, inIndex) => {
           assert(record.cmdSeq === cmdSeq + 1, `RISK ${message.sequence}: cmdSeq ${record.cmdSeq} follows ${cmdSeq}`)
           cmdSeq = record.cmdSeq
-          outputs.push(...answer(matcher, record, message, inIndex))
+          current = { inSeq: message.sequence, inIndex }
+          const reports = faults?.has(message.sequence, inIndex) ? matcher.refuseFaulty(record) : matcher.apply(record)
+          outputs.push(...answer(matcher, record, reports, message, inIndex))
         })
       }
       return { outputs }
     },
+    current: () => current,
     onStored: (outputs) => {
       for (const { answered } of outputs as readonly AnswerOutput[]) if (answered) onAnswered?.(answered)
     },
@@ -77,8 +82,13 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
   return { fold, matcher, cmdSeq: () => cmdSeq }
 }
 
-function answer(matcher: Matcher, record: RiskRecord, message: InputMessage, inIndex: number): AnswerOutput[] {
-  const reports = matcher.apply(record)
+function answer(
+  matcher: Matcher,
+  record: RiskRecord,
+  reports: readonly ReportValue[],
+  message: InputMessage,
+  inIndex: number,
+): AnswerOutput[] {
   // Changed limits and halts have no report; everything else has an answer, be it an empty one.
   if (record.type === 'limits' || record.type === 'halt') return []
   const transactTime = rfc3339FromUs(record.timeUs)

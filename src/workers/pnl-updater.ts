@@ -41,7 +41,7 @@ const symbolRegExp = new RegExp(symbolPattern)
 /** Grows with every change after which equal fills give other figures. */
 const logicVersion = 1
 
-interface PnlSnapshot {
+export interface PnlSnapshot {
   readonly asOf: number
   readonly time: string | undefined
   readonly portfolio: PortfolioState

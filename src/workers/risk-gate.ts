@@ -16,6 +16,7 @@ import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
 import { decodeMessage } from '../runtime/decode-message.ts'
 import type { LimitsChange } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
+import { type Position, positionZero } from '../runtime/position.ts'
 import { followStream, type InputMessage, readOn } from '../runtime/reader.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { DeadLetter } from '../runtime/side-writer.ts'
@@ -44,6 +45,7 @@ const logicVersion = 1
 export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: () => Promise<void> } {
   const { gate, nats, clock } = options
   let inSeq = 0
+  let current: Position = positionZero
   let follower: { stop(): Promise<void> } | undefined
   /** EXECUTIONS as far as the gate had seen it when it decided; until it is active. */
   let seen: AsyncGenerator<InputMessage> | undefined
@@ -82,7 +84,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
   }
 
   const fold: Fold = {
-    handle: (batch) => {
+    handle: (batch, _isReplay, faults) => {
       const decided: Decided[] = []
       const deadLetters: DeadLetter[] = []
       const issue = (records: Iterable<RiskRecord>) => {
@@ -95,7 +97,13 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
       if (batch.length === 0 && (gate.nextExpiryUs() ?? Infinity) <= nowUs) issue(gate.expire(nowUs))
       for (const message of batch) {
         const { sequence: srcSeq, timeUs } = message
+        current = { inSeq: srcSeq, inIndex: 0 }
         const { kind, account } = parseOrdersSubject(message.subject)
+        if (faults?.has(srcSeq, 0)) {
+          inSeq = srcSeq
+          issue([gate.refuseFaulty({ srcSeq, timeUs, kind, ...(account === undefined ? {} : { account }) })])
+          continue
+        }
         const command = decodeCommand(kind, message.data, account, message.traceparent)
         if (command.outcome === 'unreadable')
           deadLetters.push({ message, reason: `INVALID_MESSAGE: ${command.problem}` })
@@ -105,6 +113,8 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
       }
       return { outputs: messagesOf(decided, gate, options.batchMax), deadLetters }
     },
+
+    current: () => current,
 
     state: {
       logicVersion,

@@ -1,5 +1,4 @@
 import t, { type Test } from 'tap'
-import { headers as createHeaders } from '@nats-io/transport-node'
 import { isPipelineError } from '../../src/base/errors.ts'
 import { readInstruments } from '../../src/cli/config-folder.ts'
 import { silentFold } from '../../src/cli/start-janitor.ts'
@@ -13,9 +12,8 @@ import { snapshotWorkers } from '../../src/runtime/janitor.ts'
 import { followStream, type InputMessage } from '../../src/runtime/reader.ts'
 import { listSnapshots, snapshotsKept, snapshotsStream } from '../../src/runtime/snapshots.ts'
 import { planTrim, trim } from '../../src/runtime/trim.ts'
-import { streamConfigOf } from '../../src/runtime/streams.ts'
-import { streamSpec } from '../../src/subjects/contract.ts'
 import { type Client, startClient } from '../support/client.ts'
+import { readWhole, rewriteStream } from '../support/rewrite-stream.ts'
 import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
 
 const chain = ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'] as const
@@ -166,30 +164,16 @@ void t.test('P4.01 what is folded again is compared with what is stored', async 
   const client = await startClient(t, nats)
   for (let round = 0; round < 3; round += 1) await trade(client, round)
   await first.stop()
-  const stored: { subject: string; data: Uint8Array; headers: [string, string][] }[] = []
-  const { last_seq: last } = (await nats.jsm.streams.info('EXECUTIONS')).state
-  for (let seq = 1; seq <= last; seq += 1) {
-    const message = await nats.jsm.streams.getMessage('EXECUTIONS', { seq })
-    if (!message) throw new Error(`no ${seq}`)
-    const headers = message.header.keys().map((key): [string, string] => [key, message.header.get(key)])
-    stored.push({
-      subject: message.subject,
-      data: message.data,
-      headers: headers.filter(([key]) => !key.startsWith('Nats-')),
-    })
-  }
   // The same stream but for one digit of a price.
-  const changedAt = stored.findIndex(({ data }) => Buffer.from(data).toString().includes('"lastPx":45000'))
-  const config = streamConfigOf(streamSpec('EXECUTIONS'), 64 * 2 ** 20)
-  await nats.jsm.streams.delete('EXECUTIONS')
-  await nats.jsm.streams.add(config)
-  for (const [index, { subject, data, headers }] of stored.entries()) {
-    const text = Buffer.from(data).toString()
-    const own = createHeaders()
-    for (const [name, value] of headers) own.set(name, value)
-    const body = index === changedAt ? text.replace('"lastPx":45000', '"lastPx":45001') : text
-    await nats.js.publish(`w.${subject}`, body, { headers: own })
-  }
+  const stored = await readWhole(nats, 'EXECUTIONS')
+  const changedAt = stored.findIndex(({ text }) => text.includes('"lastPx":45000'))
+  await rewriteStream(
+    nats,
+    'EXECUTIONS',
+    stored.map((message, index) =>
+      index === changedAt ? { ...message, text: message.text.replace('"lastPx":45000', '"lastPx":45001') } : message,
+    ),
+  )
   const fatals: Error[] = []
   await startTestWorkers(t, server.url, {
     workers: ['oms-matcher'],

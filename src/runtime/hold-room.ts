@@ -1,0 +1,17 @@
+import type { Nats } from './nats.ts'
+
+/** In KV LEASES; who it is renewed by wants nothing to be trimmed. */
+export const holdKey = 'verify'
+const renewMs = 2_000
+
+/** Keeps the janitor from trimming until it is released. */
+export async function holdRoom(nats: Nats): Promise<() => Promise<void>> {
+  const bucket = await nats.kvm.open('LEASES')
+  const put = () => bucket.put(holdKey, JSON.stringify({ pid: process.pid, atMs: Date.now() }))
+  await put()
+  const timer = setInterval(() => void put().catch(() => undefined), renewMs)
+  return async () => {
+    clearInterval(timer)
+    await bucket.delete(holdKey).catch(() => undefined)
+  }
+}
