@@ -94,8 +94,10 @@ async function fill(session: Session, nats: Nats, natsUrl: string, orders: numbe
   }
   while ((await lastSequenceOf(nats.jsm, 'EXECUTIONS')) < orders) await pause()
   const watermark = async () =>
-    (await nats.jsm.streams.getMessage('POSITIONS', { last_by_subj: 'positions._watermark' }))?.json<{ asOf: number }>()
-  while (((await watermark())?.asOf ?? 0) < orders) await pause()
+    (await nats.jsm.streams.getMessage('POSITIONS', { last_by_subj: 'positions._watermark' }))?.json<{
+      executionsSeq: number
+    }>()
+  while (((await watermark())?.executionsSeq ?? 0) < orders) await pause()
   publisher.close()
   await stop()
 }

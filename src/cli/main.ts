@@ -37,6 +37,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   lag: async () => (await import('./lag.ts')).addLagCommand,
   verify: async () => (await import('./verify.ts')).addVerifyCommand,
   'replay-risk': async () => (await import('./replay-risk.ts')).addReplayRiskCommand,
+  rebuild: async () => (await import('./rebuild.ts')).addRebuildCommand,
   snapshots: async () => (await import('./snapshots.ts')).addSnapshotsCommand,
   trim: async () => (await import('./trim.ts')).addTrimCommand,
   dlq: async () => (await import('./dlq.ts')).addDlqCommand,

@@ -6,7 +6,7 @@ import { dayTimeUs } from '../runtime/config.ts'
 import { Janitor, type SnapshotWorker } from '../runtime/janitor.ts'
 import type { SilentFold } from '../runtime/take-snapshot.ts'
 import { createOmsMatcher } from '../workers/oms-matcher.ts'
-import { createPnlUpdater } from '../workers/pnl-updater.ts'
+import { createPnlUpdater, type PnlUpdater, type Projection } from '../workers/pnl-updater.ts'
 import { createRiskGate } from '../workers/risk-gate.ts'
 import type { Running, Shared } from './shared.ts'
 import { createWorkerPort, startOnPort } from './worker-port.ts'
@@ -36,16 +36,8 @@ export function silentFold(
     case 'oms-matcher':
       return { fold: createOmsMatcher().fold, stop }
     case 'pnl-updater': {
-      const startingCash = parseDecimal(settings.STARTING_CASH)
-      const pnl = createPnlUpdater({
-        portfolio: new Portfolio(startingCash ? { startingCash } : {}),
-        decode: decodeExecution,
-        instruments,
-        projection: { positions: stop, orders: stop },
-        markIntervalMs: Infinity,
-        nowMs: () => 0,
-      })
-      return { fold: pnl.fold, stop }
+      const parts = { settings, instruments, decodeExecution }
+      return { fold: silentPnl(parts, { positions: stop, orders: stop }).fold, stop }
     }
     case 'risk-gate': {
       const gate = createRiskGate({
@@ -65,4 +57,20 @@ export function silentFold(
       return { fold: gate.fold, stop: () => void gate.stop() }
     }
   }
+}
+
+/** The PnL without a clock: nothing is revalued. */
+export function silentPnl(
+  { settings, instruments, decodeExecution }: Pick<Shared, 'settings' | 'instruments' | 'decodeExecution'>,
+  projection: Projection,
+): PnlUpdater {
+  const startingCash = parseDecimal(settings.STARTING_CASH)
+  return createPnlUpdater({
+    portfolio: new Portfolio(startingCash ? { startingCash } : {}),
+    decode: decodeExecution,
+    instruments,
+    projection,
+    markIntervalMs: Infinity,
+    nowMs: () => 0,
+  })
 }

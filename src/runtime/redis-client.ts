@@ -23,7 +23,11 @@ export function connectRedis(url: string): Redis {
   return client
 }
 
-/** Writes what a worker's health asks of Redis: `health:<worker>`. @throws when Redis does not take a write */
-export async function probeRedis(client: Redis, worker: string): Promise<void> {
-  await client.set(`health:${worker}`, String(Date.now()), 'EX', probeSeconds)
+/**
+ * Writes what a worker's health asks of Redis: `health:<worker>`.
+ * @returns whether the last probe was still there
+ * @throws when Redis does not take a write
+ */
+export async function probeRedis(client: Redis, worker: string): Promise<boolean> {
+  return (await client.set(`health:${worker}`, String(Date.now()), 'EX', probeSeconds, 'GET')) !== null
 }

@@ -98,6 +98,8 @@ export interface ProjectionSource {
   /** As of `asOf`, a sequence of EXECUTIONS. */
   isOpen(orderId: string): boolean
   readonly asOf: number
+  /** False in a stand-by, which projects nothing. */
+  readonly isActive: boolean
 }
 
 /**
@@ -116,6 +118,8 @@ export class RedisProjection {
   /** Orders may be open in Redis whose end was not kept. */
   #mayBeStale = false
   #isUp = false
+  /** A probe has been seen to last. */
+  #isProbed = false
   #refusal: string | undefined
   #closed = false
 
@@ -129,6 +133,7 @@ export class RedisProjection {
     this.#client = client as Redis & Scripts
     client.on('ready', () => {
       this.#isUp = true
+      this.#isProbed = false
       this.#refusal = undefined
       this.#mayBeStale = true
       this.#log.info({}, 'Redis is connected')
@@ -150,6 +155,11 @@ export class RedisProjection {
     return this.#isUp ? this.#refusal : 'Redis disconnected'
   }
 
+  /** Some are on their way. */
+  get isWriting(): boolean {
+    return this.#writing
+  }
+
   /** Records that are not written yet. */
   get pending(): number {
     return this.#positions.size + this.#openOrders.size + this.#endedOrders.size
@@ -169,12 +179,23 @@ export class RedisProjection {
   /** @throws when Redis does not take a write */
   async probe(worker: string): Promise<void> {
     try {
-      await probeRedis(this.#client, worker)
+      // One for all processes of the worker: a stand-by's would hide that the active one's is gone.
+      if (!this.#source().isActive) await this.#client.ping()
+      else if (await probeRedis(this.#client, worker)) this.#isProbed = true
+      else if (this.#isProbed) this.#projectAgain()
       if (this.pending === 0 && !this.#writing) this.#refusal = undefined
     } catch (error) {
       this.#refuse(error)
       throw error
     }
+  }
+
+  /** The last probe is gone before its time: somebody has emptied the database. */
+  #projectAgain(): void {
+    this.#isProbed = false
+    this.#log.warn({}, 'Redis has lost what was in it; everything is written again')
+    this.#mayBeStale = true
+    this.#source().projectAll()
   }
 
   close(): void {

@@ -158,6 +158,19 @@ void t.test('P3.12 bench compaction: fewer files, the same rows, and the memory 
     t.ok((row?.figures[name]?.median ?? 0) > 0, name)
 })
 
+void t.test('P4.02 bench recovery: every worker, folding again and from a snapshot', async (t) => {
+  const rows = await benchRows(t, 'recovery', '--orders', '2000')
+  t.match(
+    rows.map(({ scenario, load }) => [scenario, load]),
+    [
+      ...['2000 records', 'snapshot of 2000 resting orders'].flatMap((what) =>
+        ['risk-gate', 'oms-matcher', 'pnl-updater'].map((worker) => ['recovery', `${worker}, ${what}`]),
+      ),
+      ...['risk-gate', 'oms-matcher', 'pnl-updater'].map((worker) => ['snapshot', `${worker}, 2000 resting orders`]),
+    ],
+  )
+})
+
 void t.test('P2.12 bench soak: every interval, and whether something grows', async (t) => {
   const [row] = await benchRows(t, 'soak', '--rate', '200', '--seconds', '3', '--interval-seconds', '1')
   t.match(row, { scenario: 'soak', layout: 'compact', load: '200/s', rounds: 3, note: /^(no growth|grows: )/ })

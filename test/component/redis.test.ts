@@ -9,7 +9,8 @@ import { type OrderHash, RedisProjection } from '../../src/runtime/redis.ts'
 import { freePort } from '../../src/local/ports.ts'
 import { startTestValkey, untilHealth } from '../support/health.ts'
 import { pause } from '../support/pause.ts'
-import { settled } from '../support/processes.ts'
+import { settled, startFlow } from '../support/processes.ts'
+import { runCli } from '../support/cli.ts'
 import { connectTestNats, startTestNats, startTestWorkers, until } from '../support/stack.ts'
 
 const dayS = 86_400
@@ -247,6 +248,7 @@ void t.test('P1.12 the projection alone', async (t) => {
   const open = new Set<string>()
   const projection = new RedisProjection(valkey.url, createLog('test', 'silent'), () => ({
     projectAll: () => (returns += 1),
+    isActive: true,
     isOpen: (orderId) => open.has(orderId),
     asOf: 30_000,
   }))
@@ -341,4 +343,39 @@ void t.test('P1.12 the projection alone', async (t) => {
     t.equal(returns, 2, 'everything is to be projected again')
     t.equal(projection.problem, undefined)
   })
+})
+
+void t.test('P4.04 Redis emptied in full flight is filled again by itself, and by rebuild redis', async (t) => {
+  const server = await startTestNats(t)
+  const nats = await connectTestNats(t, server.url)
+  const valkey = await startTestValkey(t)
+  const env = { REDIS_URL: valkey.url }
+  await startTestWorkers(t, server.url, { workers: ['risk-gate', 'oms-matcher', 'pnl-updater'], env })
+  const redis = connectRedis(t, valkey.url)
+  const flow = startFlow(t, nats, { seed: 5, ratePerSecond: 200 })
+  const isProbed = () => redis.exists('health:pnl-updater')
+  await until('positions', async () => (await redis.keys('position:*')).length > 5 && (await isProbed()) > 0)
+  await new Promise((resolve) => setTimeout(resolve, 2_500))
+  await redis.flushall()
+  await until('the probe after it', async () => (await isProbed()) > 0)
+  await flow.stop()
+  await untilPositionsAgree(t, nats, redis)
+  const orders = (await redis.keys('order:*')).sort()
+  t.ok(orders.length > 50, `${orders.length} orders`)
+
+  const [key = ''] = await redis.keys('position:*')
+  const [symbol = '', json = ''] = Object.entries(await redis.hgetall(key))[0] ?? []
+  await redis.hset(key, symbol, json.replace(/"fees":[^,]+/, '"fees":123456'))
+  await redis.hset(orders[0] ?? '', 'status', 'LOST')
+  await redis.hset('position:nobody', 'BTCUSDT', json)
+  const rebuilt = await runCli(['rebuild', 'redis', '--nats', server.url, '--redis', valkey.url, '--json'])
+  t.equal(rebuilt.code, 0, rebuilt.stderr)
+  t.match(JSON.parse(rebuilt.stdout), { positions: Number, orders: orders.length })
+  await untilPositionsAgree(t, nats, redis)
+  t.same((await redis.keys('order:*')).sort(), orders)
+  t.not((await redis.hgetall(orders[0] ?? ''))['status'], 'LOST')
+  t.notOk(await redis.exists('position:nobody'))
+  const verified = await runCli(['verify', '--nats', server.url, '--redis', valkey.url, '--no-tables'])
+  t.equal(verified.code, 0, verified.stdout)
+  t.match(await runCli(['rebuild', 'redis', '--nats', server.url, '--redis', 'redis://127.0.0.1:1']), { code: 69 })
 })
