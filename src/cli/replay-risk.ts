@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { exitCodes, PipelineError } from '../base/errors.ts'
 import { Gate } from '../domain/gate.ts'
-import type { GateSnapshot } from '../domain/gate-state.ts'
 import { dayTimeUs, settingsFrom } from '../runtime/config.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { sharedDecoder } from '../runtime/shared-decoder.ts'
@@ -12,6 +11,7 @@ import type { InstrumentsConfig } from '../schemas/instrument.ts'
 import type { LimitSet } from '../schemas/limits.ts'
 import type { RiskRecord } from '../schemas/risk.ts'
 import type { Settings } from '../schemas/settings.ts'
+import type { GateState } from '../workers/risk-gate.ts'
 import { readInstruments, readLimitsFile } from './config-folder.ts'
 import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
 import { decideAgain } from './decisions.ts'
@@ -74,7 +74,7 @@ export async function oldestGate(
   for (const meta of (await listSnapshots(nats, 'risk-gate')).toReversed()) {
     if (meta.ownSequence < first - 1 || (meta.followedSequence ?? 0) < firstExecution - 1) continue
     const gate = create()
-    gate.load((await readSnapshot(nats, meta)) as GateSnapshot)
+    gate.load(((await readSnapshot(nats, meta)) as GateState).gate)
     return { gate, after: meta.ownSequence }
   }
   throw new PipelineError(

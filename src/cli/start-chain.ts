@@ -2,6 +2,7 @@ import { systemClock } from '../base/clock.ts'
 import { parseDecimal } from '../base/decimal.ts'
 import { Gate } from '../domain/gate.ts'
 import { isOpen } from '../domain/order-views.ts'
+import { PriceHistory } from '../domain/price-history.ts'
 import { Portfolio } from '../domain/portfolio.ts'
 import { addPnlRoutes } from '../http/pnl-routes.ts'
 import { dayTimeUs } from '../runtime/config.ts'
@@ -29,8 +30,9 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
     dayEndUs: dayTimeUs(settings.DAY_END_UTC),
     clOrdIdMemory: settings.CLORDID_MEMORY,
   })
+  const history = new PriceHistory()
   const isStorageFull = () => (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT
-  const service = createRiskService(shared, gate, isStorageFull)
+  const service = createRiskService(shared, gate, history, isStorageFull)
   const limits = await watchLimits(nats, {
     parse: parseLimitsEntry,
     onProblem: (problem) => log.warn(problem),
@@ -38,6 +40,7 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
   })
   const { fold, stop } = createRiskGate({
     gate,
+    history,
     batchMax: settings.BATCH_MAX,
     decode: shared.decodeExecution,
     nats,

@@ -1,6 +1,7 @@
 import { systemClock } from '../base/clock.ts'
 import { parseDecimal } from '../base/decimal.ts'
 import { Gate } from '../domain/gate.ts'
+import { PriceHistory } from '../domain/price-history.ts'
 import { Portfolio } from '../domain/portfolio.ts'
 import { dayTimeUs } from '../runtime/config.ts'
 import { Janitor, type SnapshotWorker } from '../runtime/janitor.ts'
@@ -46,6 +47,7 @@ export function silentFold(
           dayEndUs: dayTimeUs(settings.DAY_END_UTC),
           clOrdIdMemory: settings.CLORDID_MEMORY,
         }),
+        history: new PriceHistory(),
         batchMax: settings.BATCH_MAX,
         decode: decodeExecution,
         nats,

@@ -1,6 +1,7 @@
 import { rfc3339FromUs, systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Gate } from '../domain/gate.ts'
+import type { PriceHistory } from '../domain/price-history.ts'
 import { checkResultOf, storageFull } from '../domain/risk-check.ts'
 import { takeJsonBodies } from '../http/bodies.ts'
 import { addCheckRoute, CheckCounts } from '../http/check-routes.ts'
@@ -31,6 +32,7 @@ export interface RiskService {
 export function createRiskService(
   { settings, nats, log, options }: Shared,
   gate: Gate,
+  history: PriceHistory,
   isStorageFull: () => boolean,
 ): RiskService {
   const startedMs = Date.now()
@@ -38,6 +40,7 @@ export function createRiskService(
   const store = settings.REDIS_URL === '' ? undefined : new RiskMetricsStore(settings.REDIS_URL, log)
   const monitor = new RiskMonitor({
     gate,
+    history,
     nats,
     isPrecomputing: settings.PRECOMPUTE_METRICS,
     nowMs: () => systemClock.nowMs(),

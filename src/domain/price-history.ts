@@ -13,9 +13,15 @@ interface Closes {
   readonly prices: number[]
 }
 
+/** By symbol: intervals, and the price at the end of each. */
+export interface PriceHistoryState {
+  readonly interval: number
+  readonly closes: readonly (readonly [symbol: string, intervals: readonly number[], prices: readonly number[]])[]
+}
+
 /**
  * Own trades sampled every 30 s of stream time (`transactTime` of EXECUTIONS): a fold, so it comes back by reading
- * EXECUTIONS again. Prices are doubles: only their ratios matter.
+ * EXECUTIONS again, or from a snapshot. Prices are doubles: only their ratios matter.
  */
 export class PriceHistory {
   readonly #closes = new Map<string, Closes>()
@@ -40,6 +46,21 @@ export class PriceHistory {
     this.#interval = this.#minute * intervalsPerMinute + (transactTime.charAt(17) < '3' ? 0 : 1)
     for (const { symbol, lastPx } of reports)
       if (symbol !== undefined && lastPx !== undefined) this.#trade(symbol, Number(lastPx))
+  }
+
+  save(): PriceHistoryState {
+    const closes = Array.from(
+      this.#closes,
+      ([symbol, { intervals, prices }]) => [symbol, [...intervals], [...prices]] as const,
+    )
+    return { interval: this.#interval, closes }
+  }
+
+  /** Goes on from a saved state; only before anything else. */
+  load({ interval, closes }: PriceHistoryState): void {
+    this.#interval = interval
+    for (const [symbol, intervals, prices] of closes)
+      this.#closes.set(symbol, { intervals: [...intervals], prices: [...prices] })
   }
 
   /** Number of returns of a symbol, 500 at most; prices are carried forward over intervals without a trade. */

@@ -222,7 +222,7 @@ export class WorkerLoop {
     signal.throwIfAborted()
     if (this.#fold.current) await this.#attempts.load()
     const ownSequence = output ? await this.#takeOver(output) : 0
-    const inputInfo = (await this.#nats.jsm.streams.info(input)).state
+    const { state: inputInfo, config } = await this.#nats.jsm.streams.info(input)
     if (!output) this.#stored = await readPosition(this.#nats, this.#spec, inputInfo.last_seq)
     signal.throwIfAborted()
     if (inputInfo.last_seq < this.#stored.inSeq)
@@ -231,7 +231,8 @@ export class WorkerLoop {
         `${input} ends at ${inputInfo.last_seq}, but ${name} has already answered ${this.#stored.inSeq}: the stream was made anew behind its back. Restore it, or make it again with first_seq ${this.#stored.inSeq + 1}`,
       )
     const fromSequence = output
-      ? await this.#recover(ownSequence)
+      ? // What came before its first sequence never was.
+        Math.max(await this.#recover(ownSequence), config.first_seq ?? 1)
       : Math.max(1, inputInfo.first_seq, this.#stored.inSeq + 1 - rereadMessages)
     signal.throwIfAborted()
     this.#folded = fromSequence - 1

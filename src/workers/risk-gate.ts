@@ -10,6 +10,7 @@ import type { Clock } from '../base/clock.ts'
 import { PipelineError } from '../base/errors.ts'
 import type { Gate } from '../domain/gate.ts'
 import type { GateSnapshot } from '../domain/gate-state.ts'
+import type { PriceHistory, PriceHistoryState } from '../domain/price-history.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
@@ -25,6 +26,8 @@ import { parseOrdersSubject, riskSubject } from '../subjects/names.ts'
 
 export interface RiskGateOptions {
   readonly gate: Gate
+  /** Own prices, which come and go with the gate's state. */
+  readonly history: PriceHistory
   /** Records in a message of RISK at most. */
   readonly batchMax: number
   readonly decode: (message: InputMessage) => ExecutionMessage
@@ -39,11 +42,17 @@ export interface RiskGateOptions {
   readonly onFatal: (error: Error) => void
 }
 
+/** A snapshot of the worker. */
+export interface GateState {
+  readonly gate: GateSnapshot
+  readonly history: PriceHistoryState
+}
+
 /** Grows with every change after which equal records leave another state. */
 const logicVersion = 1
 
 export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: () => Promise<void> } {
-  const { gate, nats, clock } = options
+  const { gate, history, nats, clock } = options
   let inSeq = 0
   let current: Position = positionZero
   let follower: { stop(): Promise<void> } | undefined
@@ -58,6 +67,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
   }
   const apply = (sequence: number, execution: ExecutionMessage) => {
     gate.feedback(sequence, execution)
+    history.take(execution)
     options.onFeedback?.(execution)
   }
   const take = (message: InputMessage) => apply(message.sequence, options.decode(message))
@@ -118,8 +128,12 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
 
     state: {
       logicVersion,
-      save: () => gate.save(),
-      load: (state) => gate.load(state as GateSnapshot),
+      save: (): GateState => ({ gate: gate.save(), history: history.save() }),
+      load: (state) => {
+        const saved = state as GateState
+        gate.load(saved.gate)
+        history.load(saved.history)
+      },
       followedSequence: () => gate.executionsSeq,
     },
 

@@ -3,13 +3,13 @@
  * writes      Redis `risk:metrics:current`; core subjects `risk.alert.<account>`; nothing that anything is decided by
  * state       prices of the last 500 intervals, drawdowns, alerts
  * guarantees  the gate is held up for a few ms at a time, however many accounts there are
- * crash       prices come back with the gate's recovery, the rest with the first round after it
+ * crash       prices come back with the gate's snapshot and recovery, the rest with the first round after it
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { BugError } from '../base/assert.ts'
 import { AccountExposure } from '../domain/exposure.ts'
 import type { Gate } from '../domain/gate.ts'
-import { PriceHistory } from '../domain/price-history.ts'
+import type { PriceHistory } from '../domain/price-history.ts'
 import { alertShareMin, RiskAlerts } from '../domain/risk-alerts.ts'
 import {
   type AccountMetrics,
@@ -36,6 +36,8 @@ const turnMs = 2
 
 export interface RiskMonitorOptions {
   readonly gate: Gate
+  /** Own prices, as the gate has seen them. */
+  readonly history: PriceHistory
   readonly nats: Nats
   /** PRECOMPUTE_METRICS; without it figures are computed when they are asked for. */
   readonly isPrecomputing: boolean
@@ -62,7 +64,7 @@ const gaugedMax = 100
 export class RiskMonitor {
   readonly alerts = new RiskAlerts()
   readonly #options: RiskMonitorOptions
-  readonly #history = new PriceHistory()
+  readonly #history: PriceHistory
   readonly #drawdowns = new Map<string, bigint>()
   readonly #touched = new Set<string>()
   #positionsSeq = 0
@@ -76,11 +78,11 @@ export class RiskMonitor {
 
   constructor(options: RiskMonitorOptions) {
     this.#options = options
+    this.#history = options.history
   }
 
   /** Folds a message of EXECUTIONS that the gate has folded. */
   take(message: ExecutionMessage): void {
-    this.#history.take(message)
     for (const { account } of message.reports) if (account !== undefined) this.#touched.add(account)
   }
 

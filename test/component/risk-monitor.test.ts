@@ -9,6 +9,7 @@ import {
   riskAlertEventSchema,
 } from '../../src/schemas/risk-service.ts'
 import { Gate } from '../../src/domain/gate.ts'
+import { PriceHistory } from '../../src/domain/price-history.ts'
 import { ensureStreams } from '../../src/runtime/streams.ts'
 import { decodeCommand } from '../../src/schemas/command.ts'
 import { RiskMonitor } from '../../src/workers/risk-monitor.ts'
@@ -173,6 +174,7 @@ void t.test('P2.04 a round over many accounts lets the gate go on in between', a
   }
   const monitor = new RiskMonitor({
     gate,
+    history: new PriceHistory(),
     nats,
     isPrecomputing: false,
     nowMs: () => Date.now(),

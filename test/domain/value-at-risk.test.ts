@@ -20,8 +20,16 @@ function messageAt(second: number, reports: readonly object[]): ExecutionMessage
 
 /** @param endSecond when the last message came */
 function historyOf(trades: readonly Trade[], endSecond: number): PriceHistory {
-  const history = new PriceHistory()
-  for (const { second, symbol, price } of trades) history.take(messageAt(second, [{ symbol, lastPx: price }]))
+  let history = new PriceHistory()
+  for (const [at, { second, symbol, price }] of trades.entries()) {
+    history.take(messageAt(second, [{ symbol, lastPx: price }]))
+    if (at !== Math.floor(trades.length / 2)) continue
+    // Goes on from a snapshot.
+    const loaded = new PriceHistory()
+    loaded.load(structuredClone(history.save()))
+    t.same(loaded.save(), history.save())
+    history = loaded
+  }
   history.take(messageAt(endSecond, []))
   return history
 }
