@@ -95,31 +95,35 @@ export async function ensureStreams(nats: Nats, settingBytes: number, storeDir?:
       drifts.push(...driftsOf(spec, info.config))
     } catch (error) {
       if (!isStreamNotFound(error)) throw error
-      await addStream(jsm, config)
+      await makeOnce(jsm, spec.name, config.max_bytes ?? 0, () => jsm.streams.add(config))
     }
   }
-  for (const bucket of bucketSpecs)
-    await kvm.create(bucket.name, {
-      history: bucket.history,
-      max_bytes: bucket.maxBytes ?? Math.floor((room * (bucket.share ?? 0)) / shares),
-      description: bucket.about,
-    })
+  for (const { name, history, about, maxBytes, share = 0 } of bucketSpecs) {
+    const bytes = maxBytes ?? Math.floor((room * share) / shares)
+    await makeOnce(jsm, `KV_${name}`, bytes, () => kvm.create(name, { history, max_bytes: bytes, description: about }))
+  }
   return drifts
 }
 
-async function addStream(jsm: JetStreamManager, config: Partial<StreamConfig> & { name: string }): Promise<void> {
+/** Makes a stream that somebody else may be making at the same moment. */
+async function makeOnce(
+  jsm: JetStreamManager,
+  name: string,
+  maxBytes: number,
+  make: () => Promise<unknown>,
+): Promise<void> {
   try {
-    await jsm.streams.add(config)
+    await make()
   } catch (error) {
     // 10058: somebody else made it at the same moment; 10047: not enough storage.
     if (error instanceof JetStreamApiError && error.code === 10058) return
     if (error instanceof JetStreamApiError && error.code === 10047) {
       // While somebody else makes the same stream, the server reserves its room twice.
       await new Promise((resolve) => setTimeout(resolve, 500))
-      if (await jsm.streams.info(config.name).catch(() => undefined)) return
+      if (await jsm.streams.info(name).catch(() => undefined)) return
       throw new PipelineError(
         'STREAM_ROOM',
-        `the server has no room to reserve ${Math.round((config.max_bytes ?? 0) / 2 ** 20)} MiB for ${config.name}: set STREAMS_MAX_BYTES to less than its max_file, or raise max_file`,
+        `the server has no room to reserve ${Math.round(maxBytes / 2 ** 20)} MiB for ${name}: set STREAMS_MAX_BYTES to less than its max_file, or raise max_file`,
         { cause: error },
       )
     }

@@ -223,6 +223,8 @@ export class WorkerLoop {
     if (this.#fold.current) await this.#attempts.load()
     const ownSequence = output ? await this.#takeOver(output) : 0
     const { state: inputInfo, config } = await this.#nats.jsm.streams.info(input)
+    // The server leaves out a 0, which the client's type does not know.
+    const firstEver = (config as { readonly first_seq?: number }).first_seq ?? 1
     if (!output) this.#stored = await readPosition(this.#nats, this.#spec, inputInfo.last_seq)
     signal.throwIfAborted()
     if (inputInfo.last_seq < this.#stored.inSeq)
@@ -232,7 +234,7 @@ export class WorkerLoop {
       )
     const fromSequence = output
       ? // What came before its first sequence never was.
-        Math.max(await this.#recover(ownSequence), config.first_seq ?? 1)
+        Math.max(await this.#recover(ownSequence), firstEver)
       : Math.max(1, inputInfo.first_seq, this.#stored.inSeq + 1 - rereadMessages)
     signal.throwIfAborted()
     this.#folded = fromSequence - 1

@@ -18,7 +18,7 @@ const mib = 2 ** 20
 const room = 512 * mib
 const kib = 1024
 const names = streamSpecs.map(({ name }) => name)
-const buckets = ['KV_LIMITS', 'KV_HEALTH', 'KV_LEASES', 'KV_SNAPSHOTS']
+const buckets = ['KV_LIMITS', 'KV_HEALTH', 'KV_LEASES', 'KV_attempts', 'KV_SNAPSHOTS']
 
 const infoOf = (nats: Nats, name: string) => nats.jsm.streams.info(name)
 const configsOf = (nats: Nats) =>
