@@ -6,6 +6,8 @@ import { isStreamNotFound } from '../runtime/streams.ts'
 import type { StreamName } from '../subjects/contract.ts'
 
 export const natsUrlDefault = 'nats://127.0.0.1:4222'
+/** Of `up`. */
+export const redisUrlDefault = 'redis://127.0.0.1:6379'
 const remedy = 'start everything with `trade2026 up`, or set NATS_URL (or --nats) to the server that runs'
 
 export interface NatsOption {

@@ -1,11 +1,18 @@
-import type { Gate } from '../domain/gate.ts'
+import { PipelineError } from '../base/errors.ts'
+import { Gate } from '../domain/gate.ts'
+import { dayTimeUs } from '../runtime/config.ts'
 import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { type InputMessage, readOn } from '../runtime/reader.ts'
+import { SeenExecutions } from '../runtime/seen-executions.ts'
+import { listSnapshots, readSnapshot } from '../runtime/snapshots.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
+import type { InstrumentsConfig } from '../schemas/instrument.ts'
 import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
+import type { Settings } from '../schemas/settings.ts'
 import { parseOrdersSubject } from '../subjects/names.ts'
+import type { RiskGateSnapshot } from '../workers/risk-gate.ts'
 
 /** A decision as it was recorded, and as it comes out again. */
 export interface Decision {
@@ -35,7 +42,7 @@ export async function* decideAgain(
 ): AsyncGenerator<Decision> {
   if (last <= after) return
   onLimits?.()
-  const executions = readOn(nats, 'EXECUTIONS', gate.executionsSeq + 1, { signal })
+  const seen = new SeenExecutions(nats)
   const { first_seq: firstOrder, last_seq: lastOrder } = (await nats.jsm.streams.info('ORDERS')).state
   let orders: AsyncGenerator<InputMessage> | undefined
   let order: InputMessage | undefined
@@ -54,9 +61,9 @@ export async function* decideAgain(
       const message = decodeMessage('RISK', stored, decodeRisk)
       if (message.epoch === undefined) {
         while (gate.executionsSeq < message.executionsSeq) {
-          const next = await executions.next()
-          if (next.done) return
-          gate.feedback(next.value.sequence, decode(next.value))
+          const { executionsSeq } = gate
+          const execution = await seen.after(executionsSeq, stored.sequence, message.executionsSeq)
+          gate.feedback(execution.sequence, decode(execution))
         }
         gate.adopt(message.instruments ?? [])
         for (const recorded of message.records) {
@@ -73,7 +80,7 @@ export async function* decideAgain(
       if (stored.sequence >= last) return
     }
   } finally {
-    await executions.return(undefined)
+    seen.stop()
     await orders?.return(undefined)
   }
 }
@@ -87,4 +94,31 @@ function again(gate: Gate, order: InputMessage, recorded: RiskRecord): RiskRecor
   const record = gate.propose({ srcSeq, timeUs, kind, decoded, storageFull: reason === 'SYSTEM_STORAGE' })
   gate.takeNewInstruments()
   return record
+}
+
+/** Byte for byte, as RISK holds them. */
+export function isSame(again: RiskRecord, recorded: RiskRecord): boolean {
+  return JSON.stringify(again) === JSON.stringify(recorded)
+}
+
+/** The gate as it was at the oldest point from which everything is there. */
+export async function oldestGate(
+  nats: Nats,
+  { settings, instruments }: { readonly settings: Settings; readonly instruments: InstrumentsConfig },
+): Promise<{ readonly gate: Gate; readonly after: number }> {
+  const create = () =>
+    new Gate({ instruments, dayEndUs: dayTimeUs(settings.DAY_END_UTC), clOrdIdMemory: settings.CLORDID_MEMORY })
+  const { first_seq: first } = (await nats.jsm.streams.info('RISK')).state
+  const { first_seq: firstExecution } = (await nats.jsm.streams.info('EXECUTIONS')).state
+  if (first <= 1 && firstExecution <= 1) return { gate: create(), after: 0 }
+  for (const meta of (await listSnapshots(nats, 'risk-gate')).toReversed()) {
+    if (meta.ownSequence < first - 1 || (meta.followedSequence ?? 0) < firstExecution - 1) continue
+    const gate = create()
+    gate.load(((await readSnapshot(nats, meta)) as RiskGateSnapshot).gate)
+    return { gate, after: meta.ownSequence }
+  }
+  throw new PipelineError(
+    'SNAPSHOT_MISSING',
+    `RISK begins at ${first}, and the gate has no snapshot from there on: \`trade2026 snapshots --take\` makes one for what comes`,
+  )
 }

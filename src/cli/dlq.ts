@@ -33,7 +33,6 @@ interface Letter {
   /** When the worker met it, RFC 3339. */
   readonly seen: string
   readonly reason: string
-  readonly subject: string
   readonly bytes: number
 }
 
@@ -108,7 +107,7 @@ async function* lettersOf(nats: Nats, filter: Filter): AsyncGenerator<Letter> {
         letter: message.subject.slice(prefix.length),
         ...{ worker, stream, sequence: Number(sequence) },
         seen: rfc3339FromUs(message.timeUs),
-        ...{ reason, subject: '', bytes: message.data.length },
+        ...{ reason, bytes: message.data.length },
       }
     if (message.pending === 0) return
   }
@@ -162,6 +161,8 @@ function codeOf(reason: string): string {
 }
 
 interface Stored extends Omit<Letter, 'bytes'> {
+  /** Of the message as it came. */
+  readonly subject: string
   readonly dlqSequence: number
   readonly data: Uint8Array
 }

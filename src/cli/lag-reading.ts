@@ -232,7 +232,8 @@ function readPeers(signs: ReadonlyMap<string, Sign>, nowMs: number): WorkerReadi
     const active = signs.get(worker)
     // Before it took over, the active process was a stand-by itself.
     const isPast = active?.entry.pid === entry.pid && active.storedMs > storedMs
-    if (instance === undefined || isPast || signOfLifeAgeMs > silenceMaxMs) return []
+    const isShown = instance === undefined && workerSpecs.some(({ name, input }) => name === worker && input)
+    if (isShown || isPast || signOfLifeAgeMs > silenceMaxMs) return []
     const { status, reasons, phase } = entry
     const none = { input: null, lagMessages: null, oldestAgeMs: null, ackPendingMessages: null }
     return [{ worker: key, status, reasons, phase, ...none, redeliveredMessages: null, signOfLifeAgeMs }]

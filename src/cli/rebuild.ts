@@ -3,7 +3,6 @@ import { PipelineError } from '../base/errors.ts'
 import { textFromUtf8 } from '../base/json.ts'
 import { isOpen } from '../domain/order-views.ts'
 import { settingsFrom } from '../runtime/config.ts'
-import { Attempts } from '../runtime/attempts.ts'
 import { createLog } from '../runtime/log.ts'
 import { Replay } from '../runtime/replay.ts'
 import { readLatest } from '../runtime/reader.ts'
@@ -15,12 +14,11 @@ import { decodeExecution } from '../schemas/execution.ts'
 import { decodePosition } from '../schemas/position.ts'
 import { workerSpec } from '../subjects/contract.ts'
 import { readInstruments } from './config-folder.ts'
-import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
+import { jsonOption, type NatsOption, natsOption, redisUrlDefault, withNats } from './connect.ts'
 import { printJson, printLine } from './output.ts'
 import { silentPnl } from './start-janitor.ts'
 
 const pollMs = 20
-const redisUrlDefault = 'redis://127.0.0.1:6379'
 
 interface RebuildOptions extends NatsOption {
   readonly redis?: string
@@ -69,7 +67,7 @@ async function rebuildRedis(options: RebuildOptions): Promise<void> {
       },
     )
     const spec = workerSpec('pnl-updater')
-    const replay = new Replay({ nats, spec, fold: pnl.fold, log, faults: new Attempts(nats, spec, log) })
+    const replay = new Replay({ nats, spec, fold: pnl.fold, log })
     try {
       const target = await lastOutputOf(nats, spec)
       if (target > 0) await replay.finish(target)

@@ -1,20 +1,14 @@
 import type { Command } from 'commander'
-import { exitCodes, PipelineError } from '../base/errors.ts'
-import { Gate } from '../domain/gate.ts'
-import { dayTimeUs, settingsFrom } from '../runtime/config.ts'
-import type { Nats } from '../runtime/nats.ts'
+import { exitCodes } from '../base/errors.ts'
+import { settingsFrom } from '../runtime/config.ts'
 import { sharedDecoder } from '../runtime/shared-decoder.ts'
-import { listSnapshots, readSnapshot } from '../runtime/snapshots.ts'
 import { limitEntries } from '../schemas/config-files.ts'
 import { decodeExecution } from '../schemas/execution.ts'
-import type { InstrumentsConfig } from '../schemas/instrument.ts'
 import type { LimitSet } from '../schemas/limits.ts'
 import type { RiskRecord } from '../schemas/risk.ts'
-import type { Settings } from '../schemas/settings.ts'
-import type { GateState } from '../workers/risk-gate.ts'
 import { readInstruments, readLimitsFile } from './config-folder.ts'
 import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
-import { decideAgain } from './decisions.ts'
+import { decideAgain, isSame, oldestGate } from './decisions.ts'
 import { interrupted } from './interrupt.ts'
 import { endWithReader, printJson, printLine } from './output.ts'
 import { showSteps } from './progress.ts'
@@ -59,28 +53,6 @@ from their beginning, or from the oldest snapshot where they have been trimmed. 
 Exit code: 0; 1 when a decision comes out otherwise and no other limits were given.`,
     )
     .action(replayRisk)
-}
-
-/** The gate as it was at the oldest point from which everything is there. */
-export async function oldestGate(
-  nats: Nats,
-  { settings, instruments }: { readonly settings: Settings; readonly instruments: InstrumentsConfig },
-): Promise<{ readonly gate: Gate; readonly after: number }> {
-  const create = () =>
-    new Gate({ instruments, dayEndUs: dayTimeUs(settings.DAY_END_UTC), clOrdIdMemory: settings.CLORDID_MEMORY })
-  const { first_seq: first } = (await nats.jsm.streams.info('RISK')).state
-  const { first_seq: firstExecution } = (await nats.jsm.streams.info('EXECUTIONS')).state
-  if (first <= 1 && firstExecution <= 1) return { gate: create(), after: 0 }
-  for (const meta of (await listSnapshots(nats, 'risk-gate')).toReversed()) {
-    if (meta.ownSequence < first - 1 || (meta.followedSequence ?? 0) < firstExecution - 1) continue
-    const gate = create()
-    gate.load(((await readSnapshot(nats, meta)) as GateState).gate)
-    return { gate, after: meta.ownSequence }
-  }
-  throw new PipelineError(
-    'SNAPSHOT_MISSING',
-    `RISK begins at ${first}, and the gate has no snapshot from there on: \`trade2026 snapshots --take\` makes one for what comes`,
-  )
 }
 
 async function replayRisk(options: ReplayRiskOptions): Promise<void> {
@@ -160,11 +132,6 @@ function limitSets(path: string): [string, LimitSet][] {
 /** `passed`, or the reason of the refusal. */
 function outcomeOf(record: RiskRecord): string {
   return record.type === 'reject' ? record.reason : 'passed'
-}
-
-/** Byte for byte, as RISK holds them. */
-export function isSame(again: RiskRecord, recorded: RiskRecord): boolean {
-  return JSON.stringify(again) === JSON.stringify(recorded)
 }
 
 function changeOf(risk: number, recorded: RiskRecord, again: RiskRecord): Change {

@@ -1,6 +1,7 @@
 import type { FastifyInstance, Served } from '../http/health-routes.ts'
 import type { WorkerMetrics } from '../runtime/metrics.ts'
-import { type Fold, type LoopState, WorkerLoop } from '../runtime/worker-loop.ts'
+import type { Fold, LoopState } from '../runtime/fold.ts'
+import { WorkerLoop } from '../runtime/worker-loop.ts'
 import type { WorkerName } from '../subjects/contract.ts'
 import type { Running, Shared } from './shared.ts'
 import { createWorkerPort, loopOptions, startOnPort, type WorkerEvidence } from './worker-port.ts'

@@ -1,4 +1,3 @@
-import { isPipelineError, messageOf } from '../base/errors.ts'
 import { Attempts } from '../runtime/attempts.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Nats } from '../runtime/nats.ts'
@@ -10,8 +9,7 @@ import type { InstrumentsConfig } from '../schemas/instrument.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, workerSpec } from '../subjects/contract.ts'
 import { createOmsMatcher } from '../workers/oms-matcher.ts'
-import { decideAgain } from './decisions.ts'
-import { isSame, oldestGate } from './replay-risk.ts'
+import { decideAgain, isSame, oldestGate } from './decisions.ts'
 import { Check } from './verify-check.ts'
 
 /** A moment of the chain: EXECUTIONS up to a message, and what led to it. What comes later is not looked at. */
@@ -80,7 +78,7 @@ export async function verifyDecisions(parts: VerifyParts, cut: Cut): Promise<Che
       )
     }
   } catch (error) {
-    check.differs(messageOf(error))
+    check.failed(error)
   }
   if (lastSrcSeq !== undefined && lastSrcSeq < Math.min(cut.orders, orders.last_seq))
     check.differs(`ORDERS ${lastSrcSeq + 1} to ${cut.orders} have no record in RISK`)
@@ -118,8 +116,7 @@ export async function verifyAnswers({ nats, log, onProgress }: VerifyParts, cut:
   try {
     if (cut.executions > 0) await replay.finish(cut.executions)
   } catch (error) {
-    if (!isPipelineError(error) && !(error instanceof Error)) throw error
-    check.differs(messageOf(error))
+    check.failed(error)
   } finally {
     replay.stop()
   }

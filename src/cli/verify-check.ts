@@ -1,3 +1,12 @@
+import { BugError } from '../base/assert.ts'
+import { type ErrorCode, isPipelineError } from '../base/errors.ts'
+
+/** Errors that say something of what is stored, and not of who stores it. */
+const ofContents: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  ...(['STREAM_REWOUND', 'STREAM_GAP', 'STREAM_UNREADABLE', 'REPLAY_DIFFERS', 'CONFIG_INSTRUMENT_CHANGED'] as const),
+  ...(['LAKE_LOG_UNREADABLE', 'LAKE_FILE_MISSING', 'LAKE_SCHEMA_MISMATCH', 'LAKE_DUCKDB'] as const),
+])
+
 /** What a check of `verify` has come to (contract, section 4). */
 export interface CheckResult {
   readonly name: string
@@ -29,6 +38,12 @@ export class Check {
   differs(difference: string): void {
     this.#differences += 1
     this.#first ??= difference
+  }
+
+  /** Takes an error that what was read has led to for a difference. @throws any other */
+  failed(error: unknown): void {
+    if (!(error instanceof BugError) && !(isPipelineError(error) && ofContents.has(error.code))) throw error
+    this.differs(error.message)
   }
 
   add(count: number): void {

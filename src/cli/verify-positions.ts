@@ -1,5 +1,5 @@
 import { parseDecimal } from '../base/decimal.ts'
-import { messageOf, PipelineError } from '../base/errors.ts'
+import { PipelineError } from '../base/errors.ts'
 import { parseOwnJson, utf8FromText } from '../base/json.ts'
 import { fillOf } from '../domain/fill.ts'
 import { OrderViews } from '../domain/order-views.ts'
@@ -87,7 +87,7 @@ export async function verifyPositions(parts: VerifyParts, redisUrl: string): Pro
       verifyDue(sequence)
     }
   } catch (error) {
-    positions.differs(messageOf(error))
+    positions.failed(error)
   }
   for (const [key, sequence] of lastFills) {
     const asOf = latest.asOfs.get(key)

@@ -1,5 +1,4 @@
 import { decimalTextOf } from '../base/decimal.ts'
-import { messageOf } from '../base/errors.ts'
 import { openStore } from '../lake/open-store.ts'
 import { type Cell, type Row } from '../lake/duckdb.ts'
 import { queryLake } from '../lake/query.ts'
@@ -63,27 +62,27 @@ function anyNames({ log }: VerifyParts): KnownNames {
 /** Streams ↔ tables: every message that is still in its stream has just its rows, and no row is of nothing. */
 export async function verifyTables(parts: VerifyParts, lakeUri: string): Promise<Check[]> {
   const checks: Check[] = []
-  let lake: ObjectStore
+  const lake = await openStore(lakeUri, process.env)
   try {
-    lake = await openStore(lakeUri, process.env)
-  } catch (error) {
-    const check = new Check('tables')
-    check.differs(messageOf(error))
-    return [check]
-  }
-  try {
-    for (const sink of sinks) checks.push(await verifyTable(parts, lake, sink))
+    for (const sink of sinks) {
+      const check = new Check(`${String(workerSpec(sink.worker).input).toLowerCase()}-table`)
+      checks.push(check)
+      try {
+        await verifyTable(parts, lake, sink, check)
+      } catch (error) {
+        check.failed(error)
+      }
+    }
   } finally {
     lake.close()
   }
   return checks
 }
 
-async function verifyTable(parts: VerifyParts, lake: ObjectStore, sink: SinkOfTable): Promise<Check> {
+async function verifyTable(parts: VerifyParts, lake: ObjectStore, sink: SinkOfTable, check: Check): Promise<void> {
   const { nats, signal, onProgress } = parts
   const { name, columns, partitionColumns } = sink.definition
   const stream = workerSpec(sink.worker).input as StreamName
-  const check = new Check(`${stream.toLowerCase()}-table`)
   const snapshot = await loadSnapshot(storeBelow(lake, `${name}/`))
   const { created, state } = await nats.jsm.streams.info(stream)
   const recorded = snapshot?.txns.get(appIdOf(stream, created, name))?.version
@@ -91,7 +90,7 @@ async function verifyTable(parts: VerifyParts, lake: ObjectStore, sink: SinkOfTa
     // A sink makes its table when it starts, and says how far it is with the first rows.
     if (snapshot && [...snapshot.txns.keys()].some((appId) => appId.startsWith(`${stream}@`)))
       check.differs(`${name} was filled from another ${stream} than the one made at ${created}`)
-    return check
+    return
   }
   const watermark = Number(recorded)
   const adopted = Number(snapshot.txns.get(gapsAppIdOf(appIdOf(stream, created, name)))?.version ?? 0)
@@ -106,30 +105,25 @@ async function verifyTable(parts: VerifyParts, lake: ObjectStore, sink: SinkOfTa
   const sql = `select ${own.map(expressionOf).join(', ')} from ${name} where stream_seq >= ${first}`
   const ids = new Set<string>()
   const idAt = own.findIndex((column) => column.name === 'hash_id')
+  const result = await queryLake(lake, sql, { temporaryBytesMax, signal })
   try {
-    const result = await queryLake(lake, sql, { version: undefined, temporaryBytesMax, signal })
-    try {
-      for await (const rows of result.rows)
-        for (const row of rows) {
-          const key = keyOf(sink, own, row)
-          if (idAt >= 0) ids.add(cellText(row[idAt]))
-          const wanted = expected.rows.get(key)
-          // Committed since the table was looked at.
-          if (wanted === undefined && Number(row[0]) > watermark) continue
-          expected.rows.delete(key)
-          check.compared(differenceOf(name, key, own, row, wanted, expected.repeats.has(Number(row[0]))))
-        }
-    } finally {
-      await result.close()
-    }
-  } catch (error) {
-    check.differs(`${name}: ${messageOf(error)}`)
+    for await (const rows of result.rows)
+      for (const row of rows) {
+        const key = keyOf(sink, own, row)
+        if (idAt >= 0) ids.add(cellText(row[idAt]))
+        const wanted = expected.rows.get(key)
+        // Committed since the table was looked at.
+        if (wanted === undefined && Number(row[0]) > watermark) continue
+        expected.rows.delete(key)
+        check.compared(differenceOf(name, key, own, row, wanted, expected.repeats.has(Number(row[0]))))
+      }
+  } finally {
+    await result.close()
   }
   for (const [key, text] of expected.rows) {
     const isRepeat = idAt >= 0 && ids.has(text.split(separator)[idAt] ?? '')
     if (!isRepeat) check.differs(`${name} lacks the row ${key} of ${stream}: ${text.replaceAll(separator, ' | ')}`)
   }
-  return check
 }
 
 interface Expected {

@@ -11,7 +11,7 @@ import type { Settings } from '../schemas/settings.ts'
 import { createLog } from '../runtime/log.ts'
 import { connectNats, type Nats } from '../runtime/nats.ts'
 import { readInstruments } from './config-folder.ts'
-import { jsonOption, type NatsOption, natsOption, withNats } from './connect.ts'
+import { jsonOption, type NatsOption, natsOption, redisUrlDefault, withNats } from './connect.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
 import { endWithReader, printJson, printLine, visible } from './output.ts'
 import { showSteps } from './progress.ts'
@@ -21,7 +21,6 @@ import type { Check, CheckResult } from './verify-check.ts'
 import { verifyPositions } from './verify-positions.ts'
 import { verifyTables } from './verify-tables.ts'
 
-const redisUrlDefault = 'redis://127.0.0.1:6379'
 const needs = ['ORDERS', 'RISK', 'EXECUTIONS', 'POSITIONS'] as const
 
 interface VerifyOptions extends NatsOption {

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts'
-import { textColumn, textsOf, type TextColumn } from './text-column.ts'
+import { textColumn, textsOf, type TextColumn } from './columns.ts'
 
 /** The names of one account; its window is a chain of ring positions, oldest first. */
 interface AccountNames {

@@ -2,7 +2,7 @@ import type { Exact } from '../base/decimal.ts'
 import type { OrdType, TimeInForce } from '../schemas/enums.ts'
 import type { Exposure } from './exposure.ts'
 import type { HeldOrder, PendingReplace, Terms } from './held-order.ts'
-import { numberAt, numberColumn, textColumn, textsOf, type TextColumn } from './text-column.ts'
+import { numberAt, numberColumn, textColumn, textsOf, type TextColumn } from './columns.ts'
 
 /** The orders that the gate holds for, in the order of acceptance, then ended ones whose replaces are not answered. */
 export interface HeldOrdersState {

@@ -6,7 +6,7 @@ import type { EndedOrders, EndedOrdersState } from './ended-orders.ts'
 import type { OpenOrders } from './open-orders.ts'
 import { Holding, Instructions, Order } from './order.ts'
 import { OrderBook } from './order-book.ts'
-import { numberAt, numberColumn, textColumn, textsOf, type TextColumn } from './text-column.ts'
+import { numberAt, numberColumn, textColumn, textsOf, type TextColumn } from './columns.ts'
 
 /** What later reports depend on, as plain values: a snapshot of the matcher. */
 export interface MatcherState {

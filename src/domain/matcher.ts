@@ -89,43 +89,8 @@ export class Matcher {
   refuseFaulty(record: RiskRecord): readonly ReportValue[] {
     this.#reports.clear()
     this.#pool.nextRecord()
-    const reason = 'SYSTEM_COMMAND_FAULT'
-    const text = 'the command could not be worked on, three times; nothing has become of it'
-    switch (record.type) {
-      case 'new': {
-        const { account, symbol, side, ordType, timeInForce } = record
-        const echo = { account, symbol, side, ordType, timeInForce }
-        this.#reports.echo('Rejected', 'Rejected', record, undefined, reason, text, echo)
-        break
-      }
-      case 'cancel':
-      case 'replace': {
-        const execType = record.type === 'cancel' ? 'CancelRejected' : 'ReplaceRejected'
-        const order = this.#open.get(record.target)
-        if (order)
-          this.#reports.command(execType, order.status, order, order.clOrdId, order.leavesLots, record, reason, text)
-        else {
-          const echo = { orderId: orderIdOf(record.target) }
-          this.#reports.echo(execType, 'Rejected', record, record.origClOrdId, reason, text, echo)
-        }
-        break
-      }
-      case 'massCancel':
-        if (record.srcSeq > 0) this.#reports.echo('CancelRejected', 'Rejected', record, undefined, reason, text, {})
-        break
-      case 'reject': {
-        const execType =
-          record.kind === 'new' ? 'Rejected' : record.kind === 'replace' ? 'ReplaceRejected' : 'CancelRejected'
-        this.#reports.echo(execType, 'Rejected', record, record.echo.origClOrdId, reason, text, record.echo)
-        break
-      }
-      case 'expire':
-      case 'limits':
-      case 'halt':
-        break
-      default:
-        return unreachable(record)
-    }
+    const refusal = faultOf(record)
+    if (refusal) this.#refuse(refusal)
     return this.#reports.values
   }
 
@@ -287,6 +252,40 @@ export class Matcher {
     }
     const ending = reason === 'ORDER_CLOSED' && target !== undefined ? this.#ended.endingOf(target) : undefined
     reports.echo(execType, ending ?? 'Rejected', record, echo.origClOrdId, reason, text, echo)
+  }
+}
+
+/** The refusal of a record that cannot be applied; undefined for what the gate issued. */
+function faultOf(record: RiskRecord): RejectRecord | undefined {
+  if (record.srcSeq === 0 || record.type === 'expire' || record.type === 'limits' || record.type === 'halt')
+    return undefined
+  const { cmdSeq, srcSeq, timeUs, clOrdId, traceparent } = record
+  const named = { ...(clOrdId === undefined ? {} : { clOrdId }), ...(traceparent === undefined ? {} : { traceparent }) }
+  return {
+    ...{ cmdSeq, srcSeq, timeUs, ...named, type: 'reject', reason: 'SYSTEM_COMMAND_FAULT' },
+    text: 'the command could not be worked on, three times; nothing has become of it',
+    ...whatOf(record),
+  }
+}
+
+function whatOf(
+  record: NewRecord | CancelRecord | ReplaceRecord | MassCancelRecord | RejectRecord,
+): Pick<RejectRecord, 'kind' | 'echo'> {
+  switch (record.type) {
+    case 'new': {
+      const { account, symbol, side, ordType, timeInForce } = record
+      return { kind: 'new', echo: { account, symbol, side, ordType, timeInForce } }
+    }
+    case 'cancel':
+    case 'replace': {
+      const { target, origClOrdId } = record
+      const echo = { orderId: orderIdOf(target), ...(origClOrdId === undefined ? {} : { origClOrdId }) }
+      return { kind: record.type, echo }
+    }
+    case 'massCancel':
+      return { kind: 'mass_cancel', echo: {} }
+    case 'reject':
+      return { kind: record.kind, echo: record.echo }
   }
 }
 

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts'
-import { textColumn, textsOf, type TextColumn } from './text-column.ts'
+import { textColumn, textsOf, type TextColumn } from './columns.ts'
 
 const capacityMin = 1_024
 

@@ -1,5 +1,5 @@
 import type { OrderView } from './order-views.ts'
-import { textColumn, textsOf, type TextColumn } from './text-column.ts'
+import { textColumn, textsOf, type TextColumn } from './columns.ts'
 
 /** Open orders and the ended ones that are remembered, each by columns. */
 export interface OrderViewsState {

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Portfolio } from '../domain/portfolio.ts'
-import type { LoopState } from '../runtime/worker-loop.ts'
+import type { LoopState } from '../runtime/fold.ts'
 import { accountPattern, symbolPattern } from '../schemas/command.ts'
 import { encodeFigures } from '../schemas/performance.ts'
 import { encodeAccountPosition, encodePosition } from '../schemas/position.ts'

@@ -14,7 +14,6 @@ const countTimeoutMs = 3_000
 
 /** Records that a handler has thrown on too often. */
 export interface Faults {
-  readonly size: number
   has(inSeq: number, inIndex: number): boolean
 }
 
@@ -36,6 +35,7 @@ export class Attempts implements Faults {
   readonly #input: string
   readonly #log: Log
   readonly #entries = new Map<string, AttemptEntry>()
+  /** Records that have been given up. */
   #given = 0
   #bucket: KV | undefined
 
@@ -44,11 +44,6 @@ export class Attempts implements Faults {
     this.#worker = name
     this.#input = input ?? ''
     this.#log = log
-  }
-
-  /** Records that have been given up. */
-  get size(): number {
-    return this.#given
   }
 
   has(inSeq: number, inIndex: number): boolean {
@@ -66,8 +61,10 @@ export class Attempts implements Faults {
       )
   }
 
+  /** Reads what has been counted; another process of the worker may have counted meanwhile. */
   async load(): Promise<void> {
-    this.#bucket = await this.#nats.kvm.open(bucketName)
+    this.#bucket ??= await this.#nats.kvm.open(bucketName)
+    this.#entries.clear()
     const prefix = `$KV.${bucketName}.${this.#worker}.${this.#input}.`
     const { state } = await this.#nats.jsm.streams.info(`KV_${bucketName}`, { subjects_filter: `${prefix}>` })
     for (const subject of Object.keys(state.subjects ?? {})) {

@@ -11,7 +11,7 @@ import { type Lag, LagTracker } from './lag.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import { chainStreams, type StreamMonitor } from './stream-monitor.ts'
-import type { LoopState } from './worker-loop.ts'
+import type { LoopState } from './fold.ts'
 
 /** What a worker's health asks of its Redis. */
 export interface RedisHealth {

@@ -3,21 +3,20 @@ import { messageOf, PipelineError } from '../base/errors.ts'
 import type { HealthEntry } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { type StreamName, type WorkerName, workerSpec } from '../subjects/contract.ts'
-import { holdKey } from './hold-room.ts'
+import { holdKey, janitorLookMs } from './hold-room.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import { listSnapshots, type SnapshotMeta } from './snapshots.ts'
 import type { StreamMonitor, StreamReading } from './stream-monitor.ts'
 import { lastOutputOf, type SilentFold, takeSnapshot } from './take-snapshot.ts'
-import { planTrim, trim, type TrimPlan } from './trim.ts'
-import type { LoopState } from './worker-loop.ts'
+import { planTrim, trim, trimmedStreams, type TrimPlan } from './trim.ts'
+import type { LoopState } from './fold.ts'
 
 /** Whose state is kept in snapshots. */
 export const snapshotWorkers = ['risk-gate', 'oms-matcher', 'pnl-updater'] as const satisfies readonly WorkerName[]
 export type SnapshotWorker = (typeof snapshotWorkers)[number]
 
-const intervalMs = 1_000
 /** Between two attempts at what has failed. */
 const retryMs = 10_000
 /** A worker writes its probe every two seconds. */
@@ -112,7 +111,7 @@ export class Janitor {
       if (this.#isLooking) return
       this.#isLooking = true
       void this.#look().finally(() => (this.#isLooking = false))
-    }, intervalMs)
+    }, janitorLookMs)
   }
 
   /** What is under way is left as it is: a snapshot that is not complete does not count. */
@@ -176,7 +175,7 @@ export class Janitor {
     const { STORAGE_TRIM_PERCENT: percent } = this.#settings
     const isFull = ({ bytes, bytesMax }: Pick<StreamReading, 'bytes' | 'bytesMax'>) =>
       bytesMax > 0 && (bytes / bytesMax) * 100 >= percent
-    const fullest = this.#monitor.fullest(['ORDERS', 'RISK', 'EXECUTIONS', 'TICKS', 'ALT'])
+    const fullest = this.#monitor.fullest(trimmedStreams)
     if ((fullest?.usedPercent ?? 0) < percent || (await this.#seen.isHeld())) return
     const plans = (await planTrim(this.#nats, this.#seen.settledOf)).filter(isFull)
     const stuck: string[] = []
@@ -241,7 +240,8 @@ export class SettledReader {
   async #read(bucket: KV, key: string): Promise<void> {
     const entry = await bucket.get(key)
     if (entry?.operation !== 'PUT') {
-      this.#entries.delete(key)
+      // What is put there from now on is heard.
+      this.#entries.set(key, { revision: 0, heardMs: -Infinity, settled: undefined })
       return
     }
     const known = this.#entries.get(key)

@@ -1,7 +1,7 @@
 import type { HealthStatus } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { Lag } from './lag.ts'
-import type { LoopPhase } from './worker-loop.ts'
+import type { LoopPhase } from './fold.ts'
 
 /** What is known about a worker when its health is judged. */
 export interface Evidence {

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { LagReading } from '../schemas/health.ts'
 import { streamSpecs } from '../subjects/contract.ts'
 import type { StreamMonitor, StreamReading } from './stream-monitor.ts'
-import type { LoopState } from './worker-loop.ts'
+import type { LoopState } from './fold.ts'
 
 /** Metrics of one worker (contract, section 4). */
 export interface WorkerMetrics {

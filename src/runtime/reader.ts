@@ -182,7 +182,7 @@ export async function followStream(
   }
 }
 
-/** Reads a stream in order from `fromSequence` to `toSequence`, both included, which it must hold or come to hold. */
+/** Reads a stream in order from `fromSequence` to `toSequence`, both included, or to its end. */
 export async function* readStream(
   nats: Nats,
   stream: string,
@@ -192,7 +192,7 @@ export async function* readStream(
   if (toSequence < fromSequence) return
   for await (const input of readOn(nats, stream, fromSequence)) {
     if (input.sequence <= toSequence) yield input
-    if (input.sequence >= toSequence) return
+    if (input.sequence >= toSequence || input.pending === 0) return
   }
 }
 

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts'
-import { messageOf, PipelineError } from '../base/errors.ts'
+import { isPipelineError, PipelineError } from '../base/errors.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import type { Faults } from './attempts.ts'
 import type { Output } from './fenced-writer.ts'
@@ -8,7 +8,7 @@ import type { Log } from './log.ts'
 import type { Nats } from './nats.ts'
 import { type InputMessage, readOn } from './reader.ts'
 import { listSnapshots, readSnapshot, type SnapshotMeta } from './snapshots.ts'
-import type { Fold } from './worker-loop.ts'
+import type { Fold } from './fold.ts'
 
 /** Messages that a fold of the latest state takes at once. */
 const batchMax = 500
@@ -25,7 +25,7 @@ export class Replay {
   readonly #spec: WorkerSpec & { readonly input: StreamName; readonly output: StreamName }
   readonly #fold: Fold
   readonly #log: Log
-  readonly #faults: Faults
+  readonly #faults: Faults | undefined
   readonly #from: 'newest' | 'oldest' | 'beginning'
   readonly #onMet: ((own: InputMessage, again: Output | undefined) => void) | undefined
   readonly #reading = new AbortController()
@@ -46,7 +46,7 @@ export class Replay {
     spec: WorkerSpec
     fold: Fold
     log: Log
-    faults: Faults
+    faults?: Faults
     from?: 'newest' | 'oldest' | 'beginning'
     onMet?: (own: InputMessage, again: Output | undefined) => void
   }) {
@@ -153,7 +153,9 @@ export class Replay {
     try {
       state = await readSnapshot(this.#nats, meta)
     } catch (error) {
-      return `cannot be used: ${messageOf(error)}`
+      // A server that does not answer is no reason to go on from less.
+      if (!isPipelineError(error, 'SNAPSHOT_DAMAGED')) throw error
+      return `cannot be used: ${error.message}`
     }
     load(state)
     this.#snapshot = meta

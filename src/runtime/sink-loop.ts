@@ -15,7 +15,7 @@ import type { SinkFold } from './sink-fold.ts'
 import { positionIn, type SinkPosition } from './sink-position.ts'
 import type { SinkTable } from './sink-table.ts'
 import { StoreRetry } from './store-retry.ts'
-import type { LoopPhase, LoopState } from './worker-loop.ts'
+import type { LoopPhase, LoopState } from './fold.ts'
 
 export interface SinkLoopOptions {
   readonly nats: Nats

@@ -19,7 +19,7 @@ const prefix = '$KV.SNAPSHOTS'
 /** Well below the smallest `max_payload` anybody sets. */
 const partBytes = 256 * 1024
 /** Parts on their way at once. */
-const window = 4
+const partsAtOnce = 4
 /** Snapshots kept of each worker: the older ones are for when the newest is damaged. */
 export const snapshotsKept = 3
 /** Parts without `meta` are of a snapshot under way, or, after this long, of one whose writer was killed. */
@@ -77,7 +77,7 @@ export async function readSnapshot(nats: Nats, meta: SnapshotMeta): Promise<unkn
   const damaged = (why: string, cause?: unknown) =>
     new PipelineError('SNAPSHOT_DAMAGED', `the snapshot ${meta.id} of ${meta.worker} ${why}`, { cause })
   const parts: Uint8Array[] = []
-  await inWindows(meta.parts, async (part) => {
+  await forEachPart(meta.parts, async (part) => {
     const stored = await storedMessage(nats.jsm, snapshotsStream, { last_by_subj: subjectOf(meta, part) })
     if (!stored) throw damaged(`lacks its part ${part + 1} of ${meta.parts}`)
     parts[part] = stored.data
@@ -90,7 +90,11 @@ export async function readSnapshot(nats: Nats, meta: SnapshotMeta): Promise<unkn
     throw damaged(`cannot be unpacked: ${messageOf(error)}`, error)
   }
   if (sha256Of(state) !== meta.sha256) throw damaged('is not what was written: its SHA-256 is another')
-  return deserialize(state)
+  try {
+    return deserialize(state)
+  } catch (error) {
+    throw damaged(`was written by another version of Node: ${messageOf(error)}`, error)
+  }
 }
 
 /**
@@ -119,7 +123,7 @@ export async function writeSnapshot(
   await removeBeyond(nats, worker, snapshotsKept - 1)
   for (let kept = snapshotsKept - 1; ; kept -= 1) {
     try {
-      await inWindows(meta.parts, async (part) => {
+      await forEachPart(meta.parts, async (part) => {
         const data = compressed.subarray(part * partBytes, (part + 1) * partBytes)
         await nats.js.publish(subjectOf(meta, part), data)
       })
@@ -172,7 +176,7 @@ function sha256Of(data: Uint8Array): string {
 }
 
 /** Does something for each of 0 … count − 1, a few at a time; ends when all that has begun has ended. */
-async function inWindows(count: number, action: (index: number) => Promise<void>): Promise<void> {
+async function forEachPart(count: number, action: (index: number) => Promise<void>): Promise<void> {
   let next = 0
   const lane = async () => {
     while (next < count) {
@@ -181,7 +185,7 @@ async function inWindows(count: number, action: (index: number) => Promise<void>
       await action(index)
     }
   }
-  const lanes = await Promise.allSettled(Array.from({ length: window }, lane))
+  const lanes = await Promise.allSettled(Array.from({ length: partsAtOnce }, lane))
   const failed = lanes.find((lane) => lane.status === 'rejected')
   if (failed) throw failed.reason
 }

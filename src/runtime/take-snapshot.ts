@@ -9,7 +9,7 @@ import type { Nats } from './nats.ts'
 import { storedMessage } from './position.ts'
 import { Replay } from './replay.ts'
 import { listSnapshots, readSnapshot, removeSnapshot, type SnapshotMeta, writeSnapshot } from './snapshots.ts'
-import type { Fold } from './worker-loop.ts'
+import type { Fold } from './fold.ts'
 
 /** A fold of a worker that is only folded again: what it would tell others goes nowhere. */
 export interface SilentFold {

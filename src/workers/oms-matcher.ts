@@ -14,9 +14,9 @@ import { encodeExecutions, encodeReport, orderIdOf, type ReportValue } from '../
 import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
 import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
-import { type Position, positionZero } from '../runtime/position.ts'
+import type { Position } from '../runtime/position.ts'
 import type { InputMessage } from '../runtime/reader.ts'
-import type { Fold } from '../runtime/worker-loop.ts'
+import type { Fold } from '../runtime/fold.ts'
 import { executionsSubject } from '../subjects/names.ts'
 
 /** A record that has been answered, after its last report is stored. */
@@ -48,11 +48,12 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
 } {
   const matcher = new Matcher()
   let cmdSeq = 0
-  let current: Position = positionZero
+  let current: Position | undefined
   const fold: Fold = {
     handle: (batch, _isReplay, faults) => {
       const outputs: Output[] = []
       for (const message of batch) {
+        current = undefined
         const { instruments = [], records } = decodeMessage('RISK', message, decodeRisk)
         for (const definition of instruments) matcher.define(definition)
         records.forEach((record, inIndex) => {

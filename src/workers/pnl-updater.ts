@@ -19,7 +19,7 @@ import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig }
 import { encodeAccountPosition, encodePosition, encodeWatermark, type PositionState } from '../schemas/position.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { InputMessage } from '../runtime/reader.ts'
-import type { Fold } from '../runtime/worker-loop.ts'
+import type { Fold } from '../runtime/fold.ts'
 import { positionSubject, positionsWatermarkSubject, tapeVenue, tickSubject } from '../subjects/names.ts'
 
 /** Orders that ended and are projected again after a crash, or when the projection was away. */

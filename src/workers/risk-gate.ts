@@ -17,11 +17,12 @@ import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
 import { decodeMessage } from '../runtime/decode-message.ts'
 import type { LimitsChange } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
-import { type Position, positionZero } from '../runtime/position.ts'
-import { followStream, type InputMessage, readOn } from '../runtime/reader.ts'
+import type { Position } from '../runtime/position.ts'
+import { followStream, type InputMessage } from '../runtime/reader.ts'
+import { SeenExecutions } from '../runtime/seen-executions.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { DeadLetter } from '../runtime/side-writer.ts'
-import type { Fold } from '../runtime/worker-loop.ts'
+import type { Fold } from '../runtime/fold.ts'
 import { parseOrdersSubject, riskSubject } from '../subjects/names.ts'
 
 export interface RiskGateOptions {
@@ -42,8 +43,8 @@ export interface RiskGateOptions {
   readonly onFatal: (error: Error) => void
 }
 
-/** A snapshot of the worker. */
-export interface GateState {
+/** All that the worker goes on from. */
+export interface RiskGateSnapshot {
   readonly gate: GateSnapshot
   readonly history: PriceHistoryState
 }
@@ -54,44 +55,17 @@ const logicVersion = 1
 export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: () => Promise<void> } {
   const { gate, history, nats, clock } = options
   let inSeq = 0
-  let current: Position = positionZero
+  let current: Position | undefined
   let follower: { stop(): Promise<void> } | undefined
-  /** EXECUTIONS as far as the gate had seen it when it decided; until it is active. */
-  let seen: AsyncGenerator<InputMessage> | undefined
-  const seeing = new AbortController()
-  let executionsLast = 0
+  /** Until it is active. */
+  const seen = new SeenExecutions(nats)
 
-  const endSeeing = () => {
-    seeing.abort()
-    void seen?.return(undefined)
-  }
   const apply = (sequence: number, execution: ExecutionMessage) => {
     gate.feedback(sequence, execution)
     history.take(execution)
     options.onFeedback?.(execution)
   }
   const take = (message: InputMessage) => apply(message.sequence, options.decode(message))
-
-  /** @throws PipelineError STREAM_REWOUND, STREAM_GAP when EXECUTIONS lacks what a decision had seen */
-  const nextExecution = async (riskSequence: number, executionsSeq: number): Promise<InputMessage> => {
-    if (executionsLast < executionsSeq) {
-      executionsLast = (await nats.jsm.streams.info('EXECUTIONS')).state.last_seq
-      if (executionsLast < executionsSeq)
-        throw new PipelineError(
-          'STREAM_REWOUND',
-          `EXECUTIONS ends at ${executionsLast}, but RISK ${riskSequence} was decided after ${executionsSeq}: restore it`,
-        )
-    }
-    seen ??= readOn(nats, 'EXECUTIONS', gate.executionsSeq + 1, { signal: seeing.signal })
-    const next = await seen.next()
-    if (next.done) throw new PipelineError('WRITER_FENCED', 'risk-gate: stopped while recovering')
-    if (next.value.sequence !== gate.executionsSeq + 1)
-      throw new PipelineError(
-        'STREAM_GAP',
-        `EXECUTIONS ${gate.executionsSeq + 1} to ${next.value.sequence - 1}, which the gate had seen, are gone: restore the stream, or the bucket SNAPSHOTS`,
-      )
-    return next.value
-  }
 
   const fold: Fold = {
     handle: (batch, _isReplay, faults) => {
@@ -100,6 +74,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
       const issue = (records: Iterable<RiskRecord>) => {
         for (const record of records) decided.push({ record, inSeq })
       }
+      current = undefined
       const nowUs = clock.nowMs() * 1_000
       for (const change of options.takeLimitsChanges())
         if (change.revision > gate.limitsRevision) issue(recordsOf(change, gate, nowUs))
@@ -128,9 +103,9 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
 
     state: {
       logicVersion,
-      save: (): GateState => ({ gate: gate.save(), history: history.save() }),
+      save: (): RiskGateSnapshot => ({ gate: gate.save(), history: history.save() }),
       load: (state) => {
-        const saved = state as GateState
+        const saved = state as RiskGateSnapshot
         gate.load(saved.gate)
         history.load(saved.history)
       },
@@ -140,13 +115,14 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
     redo: async (own) => {
       const message = decodeMessage('RISK', own, decodeRisk)
       if (message.epoch !== undefined) return
-      while (gate.executionsSeq < message.executionsSeq) take(await nextExecution(own.sequence, message.executionsSeq))
+      while (gate.executionsSeq < message.executionsSeq)
+        take(await seen.after(gate.executionsSeq, own.sequence, message.executionsSeq))
       gate.replay(message)
     },
 
     onRecovered: async (position) => {
       inSeq = position.inSeq
-      endSeeing()
+      seen.stop()
       follower = await followStream(
         nats,
         'EXECUTIONS',
@@ -166,7 +142,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
     },
   }
   const stop = async () => {
-    endSeeing()
+    seen.stop()
     await follower?.stop()
   }
   return { fold, stop }

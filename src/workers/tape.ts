@@ -8,7 +8,7 @@
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import type { InputMessage } from '../runtime/reader.ts'
 import type { RepeatableOutput } from '../runtime/side-writer.ts'
-import type { Fold } from '../runtime/worker-loop.ts'
+import type { Fold } from '../runtime/fold.ts'
 import { tapeVenue, tickSubject } from '../subjects/names.ts'
 
 export function createTape(decode: (message: InputMessage) => ExecutionMessage): Fold {

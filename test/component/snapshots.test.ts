@@ -9,7 +9,11 @@ import { takeSnapshot } from '../../src/runtime/take-snapshot.ts'
 import { decodeExecution } from '../../src/schemas/execution.ts'
 import type { Nats } from '../../src/runtime/nats.ts'
 import { snapshotWorkers } from '../../src/runtime/janitor.ts'
-import { followStream, type InputMessage } from '../../src/runtime/reader.ts'
+import { AckedPublisher } from '../../src/runtime/acks.ts'
+import type { Fold } from '../../src/runtime/fold.ts'
+import { WorkerLoop } from '../../src/runtime/worker-loop.ts'
+import { workerSpec } from '../../src/subjects/contract.ts'
+import { createOmsMatcher } from '../../src/workers/oms-matcher.ts'
 import { listSnapshots, snapshotsKept, snapshotsStream } from '../../src/runtime/snapshots.ts'
 import { planTrim, trim } from '../../src/runtime/trim.ts'
 import { type Client, startClient } from '../support/client.ts'
@@ -188,23 +192,46 @@ void t.test('P4.01 what is folded again is compared with what is stored', async 
 void t.test('P4.08 a stand-by is warm: it has folded what is stored before it takes over', async (t) => {
   const server = await startTestNats(t)
   const nats = await connectTestNats(t, server.url)
-  const first = await startTestWorkers(t, server.url, { workers: chain })
+  const others = ['risk-gate', 'pnl-updater'] as const
+  await startTestWorkers(t, server.url, { workers: others })
   const client = await startClient(t, nats)
-  await startTestWorkers(t, server.url, { workers: chain, instance: 'stand-by' })
-  for (let round = 0; round < 30; round += 1) await trade(client, round)
-  const epochs: InputMessage[] = []
-  const follower = await followStream(
-    nats,
-    'EXECUTIONS',
-    1,
-    (message) => {
-      if (message.subject === 'executions._epoch') epochs.push(message)
-    },
-    (error) => t.fail(error.message),
-  )
-  t.teardown(() => follower.stop())
-  await first.stop()
-  await trade(client, 30)
-  await until('the second epoch', () => epochs.length === 2)
+  /** Messages of RISK that each matcher has folded, and how many of them while it was not active. */
+  const startMatcher = (instance: string) => {
+    const { fold } = createOmsMatcher()
+    const folded = { again: 0, live: 0 }
+    const counting: Fold = {
+      ...fold,
+      handle: (batch, isReplay, faults) => {
+        folded[isReplay ? 'again' : 'live'] += batch.length
+        return fold.handle(batch, isReplay, faults)
+      },
+    }
+    const publisher = new AckedPublisher(nats.connection)
+    const loop = new WorkerLoop({
+      ...{ nats, spec: workerSpec('oms-matcher'), fold: counting, settings: settingsFrom({}), publisher, instance },
+      log: createLog('test', 'silent'),
+      lastSequenceOf: () => undefined,
+      onFatal: (error) => t.fail(error.message),
+    })
+    t.teardown(async () => {
+      await loop.stop(0)
+      publisher.close()
+    })
+    const started = loop.start()
+    return { loop, folded, started }
+  }
+  const first = startMatcher('first')
+  await first.started
+  const second = startMatcher('second')
+  for (let round = 0; round < 20; round += 1) await trade(client, round)
+  const { last_seq: answered } = (await nats.jsm.streams.info('RISK')).state
+  await until('the stand-by to have folded it', () => second.folded.again >= answered - 1)
+  t.equal(second.loop.state().phase, 'waiting')
+  t.equal(second.folded.live, 0)
+  const before = second.folded.again
+  await first.loop.stop()
+  await second.started
+  t.ok(second.folded.again - before <= 1, `${second.folded.again - before} messages were left to fold`)
+  await trade(client, 20)
   t.equal(new Set(client.answerCounts()).size, 1, 'every command has one answer')
 })
