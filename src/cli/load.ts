@@ -106,7 +106,10 @@ export class Load {
         const due = ratePerSecond === 'max' ? count : Math.floor(((nowMs - this.#firstMs) * ratePerSecond) / 1_000) + 1
         while (this.#sent < Math.min(due, count) && this.#sent - this.#acked < unackedMax) {
           const next = commands.next()
-          if (next.done) return this.#result()
+          if (next.done) {
+            count = this.#sent
+            break
+          }
           const dueMs =
             ratePerSecond === 'max' ? performance.now() : this.#firstMs + (this.#sent * 1_000) / ratePerSecond
           this.#sent += 1

@@ -36,6 +36,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   replay: async () => (await import('./replay.ts')).addReplayCommand,
   lag: async () => (await import('./lag.ts')).addLagCommand,
   verify: async () => (await import('./verify.ts')).addVerifyCommand,
+  chaos: async () => (await import('./chaos.ts')).addChaosCommand,
   'replay-risk': async () => (await import('./replay-risk.ts')).addReplayRiskCommand,
   rebuild: async () => (await import('./rebuild.ts')).addRebuildCommand,
   snapshots: async () => (await import('./snapshots.ts')).addSnapshotsCommand,

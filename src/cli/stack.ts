@@ -25,18 +25,21 @@ import { mallocEnv, v8Flags } from './process-memory.ts'
 export const layouts = ['compact', 'separate'] as const
 export type Layout = (typeof layouts)[number]
 
+const chain: Place = { label: 'chain', workers: ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'] }
+
 /** Which workers share a process. */
-const workersOf: Readonly<
-  Record<Layout, readonly { readonly label: string; readonly workers: readonly WorkerName[] }[]>
-> = {
+const workersOf: Readonly<Record<Layout, readonly Place[]>> = {
   compact: [
-    { label: 'chain', workers: ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'] },
+    chain,
     { label: 'gateway', workers: ['gateway'] },
     { label: 'sinks', workers: ['tick-sink', 'alt-sink', 'execution-sink'] },
     { label: 'janitor', workers: ['janitor'] },
   ],
   separate: stackSpecs.map(({ name }) => ({ label: name, workers: [name] })),
 }
+
+/** The stand-by of `chaos`. */
+const standByLabel = 'stand-by'
 
 /** A process of workers. */
 interface Place {
@@ -45,6 +48,8 @@ interface Place {
   readonly workers: readonly WorkerName[]
   /** Where a gateway tells of itself when it shares its port with others. */
   readonly healthPort?: number
+  /** Unset: those of the stack. */
+  readonly ports?: Readonly<Partial<Record<WorkerName, number>>>
 }
 
 export interface StackOptions {
@@ -59,11 +64,23 @@ export interface StackOptions {
   readonly ports: 'contract' | 'free'
   /** What the user can do about a documented port that is taken, beside stopping its holder. */
   readonly portRemedy?: string
+  /** Of `chaos`. */
+  readonly trouble?: Trouble
   /** Ends a start that is under way: what has started is stopped, and `startStack` rejects. */
   readonly signal?: AbortSignal
   readonly onProgress: (message: string) => void
   /** @param why how it ended, as far as it said, and where its log is */
   readonly onRestarted: (restarted: StackProcess, why: string) => void
+}
+
+/** Where `chaos` gets at a stack. */
+export interface Trouble {
+  /** How workers reach the server. @param port on 127.0.0.1 */
+  natsUrl(port: number): Promise<string>
+  /** Where processes of workers look, as they start, for the point at which they are to end. */
+  readonly crashDir: string
+  /** Runs a second process of the chain, which stands by. */
+  readonly standBy: boolean
 }
 
 export interface StackProcess {
@@ -86,8 +103,25 @@ export interface Stack {
   }
   /** Where the sinks write. */
   readonly lakeUri: string
+  /** What reads there, by environment variable; empty for a folder. */
+  readonly lakeEnv: Readonly<Record<string, string>>
+  /** What it keeps running. */
+  readonly parts: readonly StackPart[]
   /** Stops everything within five seconds. */
   stop(): Promise<void>
+}
+
+/** A process that is started again whenever it dies. */
+export interface StackPart {
+  /** As its log is called. */
+  readonly label: string
+  readonly process: Supervised
+  /** Empty for a server. */
+  readonly workers: readonly WorkerName[]
+  /** Of each worker. */
+  readonly urls: readonly string[]
+  /** As its workers call themselves. */
+  readonly instance: string
 }
 
 /** For whoever watches a stack. */
@@ -145,6 +179,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const redis = settings.REDIS_URL === '' ? await withServer(startOptionalValkey(options)) : undefined
     const minio = options.minio ? await withServer(startMinio(serverOptions('minio', options))) : undefined
     const natsUrl = nats?.url ?? settings.NATS_URL
+    const workersNatsUrl = nats && options.trouble ? await step(options.trouble.natsUrl(nats.port)) : natsUrl
     const redisUrl = redis?.url ?? settings.REDIS_URL
 
     onProgress('making streams')
@@ -155,7 +190,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       await connection.close()
     }
     onProgress('starting workers')
-    const common = { dataDir, ports, natsUrl, redisUrl, isOwnNats: nats !== undefined, lake: minio?.access }
+    const common = {
+      dataDir,
+      ports,
+      natsUrl: workersNatsUrl,
+      redisUrl,
+      isOwnNats: nats !== undefined,
+      lake: minio?.access,
+    }
     const places = await step(choosePlaces(options))
     const children = await step(
       Promise.all(
@@ -165,13 +207,21 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       ),
     )
     onProgress('waiting until every worker is at work')
+    const standBy = children.find(({ label }) => label === standByLabel)
     const url = (worker: WorkerName, port = ports[worker]) => localUrl(settings.HTTP_HOST, port)
+    const urlsOf = ({ workers, healthPort, ports: own = {} }: Place) =>
+      workers.map((name) => url(name, healthPort ?? own[name]))
     await step(
       Promise.race([
         Promise.all(
-          children.flatMap(({ workers, healthPort, logFile }) =>
-            workers.map((name) => untilReady(name, url(name, healthPort), logFile)),
-          ),
+          children
+            .filter((place) => place !== standBy)
+            .flatMap((place) =>
+              urlsOf(place).map((own, index) => {
+                const other = standBy && urlsOf(standBy)[standBy.workers.indexOf(place.workers[index] ?? 'tape')]
+                return untilReady(place.label, other === undefined ? [own] : [own, other], place.logFile)
+              }),
+            ),
         ),
         ...children.map(({ failed }) => failed),
       ]),
@@ -179,9 +229,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const pidOf = (process: Supervised) => process.pid ?? 0
     return {
       processes: [
-        ...children.flatMap(({ workers, ownUrl, child }) =>
+        ...children.flatMap(({ label, workers, ownUrl, child }) =>
           workers.map((name) => ({
-            name,
+            name: label === standByLabel ? label : name,
             pid: pidOf(child),
             ...ownUrl,
           })),
@@ -202,12 +252,27 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         ...(minio ? { minio: minio.url } : {}),
       },
       lakeUri: minio?.access.LAKE_URI ?? lakeUriOf(settings, dataDir),
+      lakeEnv: { ...minio?.access },
+      parts: [
+        ...children.map((place) => ({ ...partOf(place.label, place.child, place), urls: urlsOf(place) })),
+        ...(nats ? [partOf('nats-server', nats)] : []),
+        ...(redis ? [partOf('valkey', redis)] : []),
+        ...(minio ? [partOf('minio', minio)] : []),
+      ],
       stop,
     }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+function partOf(
+  label: string,
+  process: Supervised,
+  { workers, instance }: { workers: readonly WorkerName[]; instance: string } = { workers: [], instance: '' },
+): StackPart {
+  return { label, process, workers, instance, urls: [] }
 }
 
 async function choosePorts(options: StackOptions): Promise<Readonly<Record<WorkerName, number>>> {
@@ -234,6 +299,11 @@ async function choosePlaces(options: StackOptions): Promise<Place[]> {
         places.push({ label: `${label}-${number}`, workers, healthPort })
       }
   }
+  if (options.trouble?.standBy) {
+    const { workers } = chain
+    const ports = Object.fromEntries(await Promise.all(workers.map(async (name) => [name, await freePort()] as const)))
+    places.push({ label: standByLabel, workers, ports })
+  }
   return places
 }
 
@@ -259,6 +329,7 @@ async function startOptionalValkey(options: StackOptions): Promise<LocalServer |
 }
 
 interface WorkerProcess extends Place {
+  readonly instance: string
   readonly ownUrl: Pick<StackProcess, 'url'>
   readonly child: Supervised
   readonly logFile: string
@@ -282,7 +353,9 @@ async function startWorkers(
   },
   onStarted: (child: Supervised) => void,
 ): Promise<WorkerProcess> {
-  const { label, workers, healthPort } = place
+  const { label, workers, healthPort, ports = common.ports } = place
+  // The same over restarts, and unlike those of other data folders on the same server.
+  const instance = `${label}-${createHash('sha256').update(common.dataDir).digest('hex').slice(0, 8)}`
   const logs = join(common.dataDir, 'logs')
   mkdirSync(logs, { recursive: true })
   const logFile = join(logs, `${label}.log`)
@@ -305,12 +378,12 @@ async function startWorkers(
       'worker',
       ...workers,
       '--instance',
-      // The same over restarts, and unlike those of other data folders on the same server.
-      `${label}-${createHash('sha256').update(common.dataDir).digest('hex').slice(0, 8)}`,
-      ...workers.flatMap((worker) => ['--port', `${worker}=${common.ports[worker]}`]),
+      instance,
+      ...workers.flatMap((worker) => ['--port', `${worker}=${ports[worker]}`]),
       ...(healthPort === undefined ? [] : ['--health-port', String(healthPort)]),
       ...(common.isOwnNats ? ['--store-dir', common.dataDir] : []),
       ...(options.configDir === undefined ? [] : ['--config-dir', options.configDir]),
+      ...(options.trouble ? ['--crash-dir', options.trouble.crashDir] : []),
     ],
     env: {
       ...process.env,
@@ -349,7 +422,7 @@ async function startWorkers(
   } finally {
     clearTimeout(timer)
   }
-  return { ...place, ownUrl, child, logFile, failed: failed.promise }
+  return { ...place, instance, ownUrl, child, logFile, failed: failed.promise }
 }
 
 function lakeUriOf({ LAKE_URI: uri }: Settings, dataDir: string): string {
@@ -362,16 +435,19 @@ export function localUrl(host: string, port: number): string {
   return `http://${isIPv6(reached) ? `[${reached}]` : reached}:${port}`
 }
 
-async function untilReady(worker: WorkerName, url: string, logFile: string): Promise<void> {
+/** @param urls of a worker's processes, of which one is to be at work */
+async function untilReady(label: string, urls: readonly string[], logFile: string): Promise<void> {
   const deadlineMs = Date.now() + startTimeoutMs
   for (;;) {
-    const answer = await fetch(`${url}/health/ready`).catch(() => undefined)
-    await answer?.arrayBuffer()
-    if (answer?.ok) return
+    for (const url of urls) {
+      const answer = await fetch(`${url}/health/ready`).catch(() => undefined)
+      await answer?.arrayBuffer()
+      if (answer?.ok) return
+    }
     if (Date.now() > deadlineMs)
       throw new PipelineError(
         'COMPONENT_START',
-        `${worker} (${url}) did not become ready in ${startTimeoutMs / 1_000} s; its log is ${logFile}`,
+        `${label} (${urls.join(', ')}) did not become ready in ${startTimeoutMs / 1_000} s; its log is ${logFile}`,
       )
     await sleep(25)
   }

@@ -1,5 +1,6 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { constants, hostname, setPriority } from 'node:os'
+import { armCrashPoint } from '../base/crash-points.ts'
 import { exitCodes, messageOf, PipelineError } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { createLog } from '../runtime/log.ts'
@@ -33,6 +34,7 @@ export function addWorkerCommand(program: Command): void {
     )
     .option('--config-dir <folder>', 'folder with instruments.json and limits.json')
     .option('--store-dir <folder>', "the server's store, when it is on this machine")
+    .addOption(new Option('--crash-dir <folder>', 'of `chaos`: where it says at which point to end').hideHelp())
     .action(runWorkers)
 }
 
@@ -42,6 +44,7 @@ interface WorkerOptions {
   readonly instance: string
   readonly configDir?: string
   readonly storeDir?: string
+  readonly crashDir?: string
 }
 
 function instanceName(value: string): string {
@@ -73,6 +76,7 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
   if (settings.NATS_URL === '')
     throw new PipelineError('USAGE', 'set NATS_URL to the server, or use `trade2026 up`, which starts one')
   boundMemory(workers)
+  if (options.crashDir !== undefined) armCrashPoint(options.crashDir, options.instance)
   // The chain has the processor first.
   if (workers.every((worker) => worker === 'janitor')) setPriority(constants.priority.PRIORITY_LOW)
   const ports: Partial<Record<WorkerName, number>> = {}

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { assert } from '../base/assert.ts'
 import { systemClock, type Clock } from '../base/clock.ts'
+import { crashPoint } from '../base/crash-points.ts'
 import { PipelineError } from '../base/errors.ts'
 import type { Action } from './actions.ts'
 import { appendTransaction, committedOf, type AppendOutcome, type Batch, type Committed } from './batch.ts'
@@ -184,6 +185,7 @@ export class DeltaTable {
   async #offer(snapshot: Snapshot, transaction: Transaction, txnId: string): Promise<readonly Action[] | undefined> {
     const nowMs = this.#clock.nowMs()
     const offered = actionsOf(transaction, snapshot, txnId, nowMs)
+    crashPoint('files-written')
     const result = await commitVersion(this.store, snapshot.version + 1, offered, txnId)
     if (result.outcome === 'lost') {
       this.#goOnTo(advanced(snapshot, result.actions), this.#seenMs)

@@ -1,5 +1,6 @@
 import type { JetStreamManager, StoredMsg } from '@nats-io/jetstream'
 import { assert } from '../base/assert.ts'
+import { crashPoint } from '../base/crash-points.ts'
 import { PipelineError, messageOf } from '../base/errors.ts'
 import { headerNames } from '../subjects/names.ts'
 import { type AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
@@ -172,6 +173,7 @@ export class FencedWriter {
     // What has been read back already needs no answer.
     if (this.#closed || sequence <= this.#storedSequence) return
     if (ack.outcome === 'stored') {
+      crashPoint('stored')
       assert(ack.sequence === sequence, `${this.#stream}: stored at ${ack.sequence} instead of ${sequence}`)
       this.#storedUpTo(sequence)
       if (!this.#isDoubtful) return

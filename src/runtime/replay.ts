@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { crashPoint } from '../base/crash-points.ts'
 import { isPipelineError, PipelineError } from '../base/errors.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import type { Faults } from './attempts.ts'
@@ -121,6 +122,7 @@ export class Replay {
     const subject = positionSubject === undefined ? {} : { subject: positionSubject }
     for await (const own of readOn(this.#nats, output, this.#ownSequence + 1, { signal, ...subject })) {
       await this.#meet(own)
+      crashPoint('replaying')
       this.#ownSequence = own.sequence
       if (this.#isDone()) return
     }

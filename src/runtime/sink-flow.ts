@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { crashPoint } from '../base/crash-points.ts'
 import { messageOf } from '../base/errors.ts'
 import type { StreamName, WorkerName } from '../subjects/contract.ts'
 import { Fifo } from './fifo.ts'
@@ -277,6 +278,7 @@ export class SinkFlow {
   }
 
   #committed(batch: SinkBatch, appended: SinkAppended & { outcome: 'committed' }, durationMs: number): void {
+    crashPoint('committed')
     const { version, bytes } = appended
     const counts = batch.counts()
     this.#watermark = counts.lastSequence

@@ -4,6 +4,7 @@ import { deserialize, serialize } from 'node:v8'
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
 import { JetStreamApiError } from '@nats-io/jetstream'
 import { nuid } from '@nats-io/transport-node'
+import { crashPoint } from '../base/crash-points.ts'
 import { messageOf, PipelineError } from '../base/errors.ts'
 import type { WorkerName } from '../subjects/contract.ts'
 import type { Nats } from './nats.ts'
@@ -127,6 +128,7 @@ export async function writeSnapshot(
         const data = compressed.subarray(part * partBytes, (part + 1) * partBytes)
         await nats.js.publish(subjectOf(meta, part), data)
       })
+      crashPoint('parts-written')
       await nats.js.publish(subjectOf(meta, 'meta'), JSON.stringify(meta))
       return meta
     } catch (error) {

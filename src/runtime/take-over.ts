@@ -1,5 +1,6 @@
 import { nuid } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
+import { crashPoint } from '../base/crash-points.ts'
 import { PipelineError } from '../base/errors.ts'
 import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import type { AckedPublisher } from './acks.ts'
@@ -39,6 +40,7 @@ export async function takeOver(
     const body = JSON.stringify({ epoch: lastSequence + 1, ...epoch.rest })
     const ack = await publisher.request(ingestPrefix + epoch.subject, body, lines)
     if (ack.outcome === 'stored') {
+      crashPoint('taken-over')
       const options = { nats, publisher, stream: output, writerId, lastSequence: ack.sequence, log, onFatal }
       return { position, positionSequence: last?.seq ?? 0, writer: new FencedWriter(options) }
     }

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { crashPoint } from '../base/crash-points.ts'
 import { isPipelineError, PipelineError, messageOf } from '../base/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { StreamName, WorkerSpec } from '../subjects/contract.ts'
@@ -226,6 +227,7 @@ export class WorkerLoop {
     }
     signal.throwIfAborted()
     await this.#fold.onRecovered?.(this.#stored)
+    crashPoint('recovered')
     const { unstored, compared, inSeq, snapshot } = replay
     const recoveredMs = Math.round(performance.now() - startedMs)
     this.#log.info({ worker: this.#spec.name, snapshot: snapshot?.id, compared, recoveredMs }, 'recovered')
@@ -363,6 +365,7 @@ export class WorkerLoop {
       this.#failed(error)
       return
     }
+    if (batch) crashPoint('folded')
     const { outputs, deadLetters = [], atLeastOnce = [] } = effects
     const done = () => this.#done(batch)
     if (batch) batch.waitingFor += outputs.length + deadLetters.length + atLeastOnce.length
@@ -448,6 +451,7 @@ export class WorkerLoop {
       if (last && this.#phase === 'active') this.#onSettled?.(Math.max(0, Date.now() - last.firstTimeUs / 1_000))
     }
     if (!last) return
+    crashPoint('settled')
     this.#settled = Math.max(this.#settled, last.last.input.sequence)
     this.#intake?.acknowledge(last.last)
     if (this.#inFlight.length === 0) {

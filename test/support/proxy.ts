@@ -1,94 +1,9 @@
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import type { Test } from 'tap'
-
-/** A TCP proxy between a client and a server, that can lose what one sends to the other. */
-export interface Proxy {
-  readonly url: string
-  /** What the server says from now on is lost. */
-  dropAnswers(): void
-  /** What the server says is held back from the first byte after this text on, until `open()`. Resolves when it is held. */
-  holdAfter(text: string): Promise<undefined>
-  /** Ends every connection; what is on its way is lost. New ones are refused until `open()`. */
-  cut(): void
-  /** Lets everything through again. */
-  open(): void
-}
+import { startTcpProxy, type TcpProxy } from '../../src/local/tcp-proxy.ts'
 
 /** @param port of the server, on 127.0.0.1 */
-export async function startProxy(t: Test, port: number): Promise<Proxy> {
-  const sockets = new Set<Socket>()
-  let isOpen = true
-  let isMute = false
-  let hold: { after: Buffer; reached: () => void } | undefined
-  let held: (() => void)[] | undefined
-  const track = (socket: Socket, other: () => Socket) => {
-    sockets.add(socket)
-    socket.on('close', () => {
-      sockets.delete(socket)
-      other().destroy()
-    })
-    socket.on('error', () => undefined)
-  }
-  const listener = createServer((client) => {
-    if (!isOpen) {
-      client.destroy()
-      return
-    }
-    const server = connect(port, '127.0.0.1')
-    track(client, () => server)
-    track(server, () => client)
-    client.on('data', (data) => server.write(data))
-    /** Last bytes of what was passed on: the text may come in two pieces. */
-    let before = Buffer.alloc(0)
-    server.on('data', (data) => {
-      if (isMute) return
-      if (held) {
-        held.push(() => client.write(data))
-        return
-      }
-      if (!hold) {
-        client.write(data)
-        return
-      }
-      const seen = Buffer.concat([before, data])
-      const at = seen.indexOf(hold.after)
-      if (at === -1) {
-        before = seen.subarray(Math.max(0, seen.length - hold.after.length + 1))
-        client.write(data)
-        return
-      }
-      const end = at + hold.after.length - before.length
-      client.write(data.subarray(0, end))
-      held = [() => client.write(data.subarray(end))]
-      before = Buffer.alloc(0)
-      hold.reached()
-      hold = undefined
-    })
-  })
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
-  const cut = () => {
-    isOpen = false
-    for (const socket of sockets) socket.destroy()
-  }
-  t.teardown(() => {
-    cut()
-    listener.close()
-  })
-  return {
-    url: `nats://127.0.0.1:${(listener.address() as AddressInfo).port}`,
-    dropAnswers: () => (isMute = true),
-    holdAfter: (text) => {
-      const { promise, resolve } = Promise.withResolvers<undefined>()
-      hold = { after: Buffer.from(text), reached: () => resolve(undefined) }
-      return promise
-    },
-    cut,
-    open: () => {
-      isOpen = true
-      isMute = false
-      const late = held ?? []
-      held = undefined
-      for (const write of late) write()
-    },
-  }
+export async function startProxy(t: Test, port: number): Promise<Omit<TcpProxy, 'port' | 'close'> & { url: string }> {
+  const proxy = await startTcpProxy(port)
+  t.teardown(() => proxy.close())
+  return { ...proxy, url: `nats://127.0.0.1:${proxy.port}` }
 }
