@@ -70,7 +70,7 @@ void t.test('P4.13 an answer that is missing and one that comes twice are counte
 
 for (const layout of ['compact', 'separate'])
   void t.test(`P4.13 chaos for a short time, ${layout}`, async (t) => {
-    const args = ['chaos', '--minutes', '0.4', '--rate', '100', '--layout', layout, '--json']
+    const args = ['chaos', '--minutes', '0.25', '--rate', '100', '--layout', layout, '--json']
     const { code, stdout, stderr } = await runCli(args)
     t.equal(code, 0, stderr)
     const { seed, faults, commands, answered, ...report } = JSON.parse(stdout) as Record<string, unknown> & {
@@ -79,7 +79,7 @@ for (const layout of ['compact', 'separate'])
     t.match(report, { ok: true, lost: 0, doubled: 0, problems: [], verify: { ok: true } }, `seed ${String(seed)}`)
     t.ok(faults.length > 0, 'there were faults')
     t.equal(answered, commands)
-    t.ok(Number(commands) > 1_000, 'there was load')
+    t.ok(Number(commands) > 500, 'there was load')
   })
 
 void t.test('P4.13 what cannot be meant is refused', async (t) => {
