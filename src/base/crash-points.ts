@@ -5,8 +5,7 @@ import { join } from 'node:path'
 export type CrashPlace = 'ordered' | 'sink' | 'janitor'
 
 /**
- * Places between doing a thing and recording it, at which `trade2026 chaos` ends a process as kill -9 would. Of a crash
- * at any other moment what is left behind is like that of one of these.
+ * Places between doing a thing and recording it, at which `trade2026 chaos` ends a process as kill -9 would.
  */
 export const crashPoints = {
   /** The epoch record is stored, and nothing has been folded again. */
@@ -33,7 +32,7 @@ export type CrashPoint = keyof typeof crashPoints
 
 let armed: { readonly point: string; left: number } | undefined
 
-/** The file that arms a process: `<point> <which time it is reached>`. */
+/** The file that arms a process: `<point> <occurrence, from 1>`. */
 export function crashFile(folder: string, instance: string): string {
   return join(folder, `${instance}.crash`)
 }

@@ -71,7 +71,7 @@ export class FaultInjector {
   async #crash(fault: Fault): Promise<string | undefined> {
     const { process, instance } = this.#part(fault)
     const file = crashFile(this.#crashDir, instance)
-    writeFileSync(`${file}.new`, `${fault.point} ${fault.time}\n`)
+    writeFileSync(`${file}.new`, `${fault.point} ${fault.occurrence}\n`)
     renameSync(`${file}.new`, file)
     const missed = await this.#signal(fault, 'SIGKILL')
     if (missed !== undefined) return missed

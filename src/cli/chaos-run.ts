@@ -12,7 +12,7 @@ import { Latencies, type Percentiles } from './latencies.ts'
 import { Load, type LoadResult } from './load.ts'
 import { FeedPlayer } from './market-feed.ts'
 import { type FlowCommand, orderFlow } from './order-flow.ts'
-import type { Stack, StackPart } from './stack.ts'
+import { isAtWork, type Stack, type StackPart } from './stack.ts'
 import { verifyAll, type VerifyReport } from './verify.ts'
 
 /** A fault that was met; `null` where recovery did not come in time. */
@@ -107,8 +107,11 @@ export class ChaosRun {
     if (refused > 0) this.#problems.push(`${refused} commands were not stored within a minute`)
     await feed.end()
     const commandsLast = await this.#lastCommand()
-    const isSettled = await poll(settleMaxMs, () => answers.last >= commandsLast && load.progress().inPositions > 0)
-    if (!isSettled) this.#problems.push(`ORDERS ends at ${commandsLast}, the answers at ${answers.last}`)
+    if (!(await poll(settleMaxMs, () => answers.last >= commandsLast)))
+      this.#problems.push(`ORDERS ends at ${commandsLast}, the answers at ${answers.last}`)
+    const awaited = () => load.progress().sent - refused - load.progress().inPositions
+    if (!(await poll(settleMaxMs, () => awaited() === 0)))
+      this.#problems.push(`${awaited()} commands are not in POSITIONS`)
     await this.#flushSinks()
     await load.close()
     await answers.stop()
@@ -209,12 +212,12 @@ export class ChaosRun {
 /** Every worker is at work in one of its processes. */
 async function areAtWork(parts: readonly StackPart[]): Promise<boolean> {
   const atWork = new Set<WorkerName>()
-  const places = parts.flatMap(({ workers, urls }) => workers.map((worker, index) => ({ worker, url: urls[index] })))
+  const places = parts.flatMap(({ workers, urls }) =>
+    workers.map((worker, index) => ({ worker, url: urls[index] ?? '' })),
+  )
   await Promise.all(
     places.map(async ({ worker, url }) => {
-      const answer = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
-      await answer?.arrayBuffer().catch(() => undefined)
-      if (answer?.ok) atWork.add(worker)
+      if (await isAtWork(url)) atWork.add(worker)
     }),
   )
   return places.every(({ worker }) => atWork.has(worker))

@@ -11,9 +11,9 @@ export interface Fault {
   readonly target: string
   /** Of `pause`, `cut` and `lost-answers`. */
   readonly durationMs?: number
-  /** Of `crash`: where, and at which time of coming by there, after a start. */
+  /** Of `crash`: where, and how often the process comes by there after its start until it ends; from 1. */
   readonly point?: CrashPoint
-  readonly time?: number
+  readonly occurrence?: number
   /** From when this one is over, or from its beginning where the next is to meet the recovery. */
   readonly pauseMs: number
   /** The next comes while this one is being recovered from. */
@@ -38,8 +38,7 @@ const shares: readonly (readonly [kind: FaultKind, share: number])[] = [
 /** Longer than a lease lasts, so that a stand-by takes over and the paused one wakes up as a zombie. */
 const pauseMaxMs = 5_000
 const cutMaxMs = 2_500
-/** At which time of coming by there a process ends at most. */
-const timesMax: Readonly<Record<CrashPlace, number>> = { ordered: 40, sink: 3, janitor: 2 }
+const occurrenceMax: Readonly<Record<CrashPlace, number>> = { ordered: 40, sink: 3, janitor: 2 }
 const overlappedShare = 0.3
 const restMaxMs = 1_500
 
@@ -66,7 +65,7 @@ export function* faultSchedule(seed: number, targets: readonly FaultTarget[]): G
       case 'crash': {
         const target = pick(workers.filter((one) => pointsOf(one).length > 0))
         const point = pick(pointsOf(target))
-        yield { kind, target: target.label, point, time: 1 + upTo(timesMax[crashPoints[point]]), ...rest }
+        yield { kind, target: target.label, point, occurrence: 1 + upTo(occurrenceMax[crashPoints[point]]), ...rest }
         break
       }
       case 'cut':
@@ -102,7 +101,7 @@ export function pointsOf({ workers }: FaultTarget): CrashPoint[] {
 }
 
 /** One line about what was done. */
-export function faultText({ kind, target, durationMs, point, time }: Omit<Fault, 'pauseMs'>): string {
+export function faultText({ kind, target, durationMs, point, occurrence }: Omit<Fault, 'pauseMs'>): string {
   switch (kind) {
     case 'kill':
       return `kill -9 of ${target}`
@@ -111,7 +110,7 @@ export function faultText({ kind, target, durationMs, point, time }: Omit<Fault,
     case 'pause':
       return `SIGSTOP of ${target} for ${durationMs} ms`
     case 'crash':
-      return `${target} ends at \`${point}\`, time ${time} after a restart`
+      return `${target} ends at \`${point}\`, occurrence ${occurrence} after a restart`
     case 'cut':
       return `connections to NATS cut for ${durationMs} ms`
     case 'lost-answers':

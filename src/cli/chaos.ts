@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Command, Option } from 'commander'
-import { exitCodes, PipelineError } from '../base/errors.ts'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { assert } from '../base/assert.ts'
+import { exitCodes } from '../base/errors.ts'
 import { startTcpProxy, type TcpProxy } from '../local/tcp-proxy.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { connectNats } from '../runtime/nats.ts'
@@ -62,9 +63,12 @@ Exit code: 0 nothing lost, nothing twice, everything agrees; 1 otherwise, and th
     .action(chaos)
 }
 
+const minutesMax = 10_000
+
 function positive(text: string): number {
   const minutes = Number(text)
-  if (!(minutes > 0 && minutes <= 10_000)) throw new PipelineError('USAGE', '--minutes: say a number above 0')
+  if (!(minutes > 0 && minutes <= minutesMax))
+    throw new InvalidArgumentError(`must be above 0, and ${minutesMax} at most`)
   return minutes
 }
 
@@ -74,8 +78,7 @@ async function chaos(options: ChaosOptions): Promise<void> {
   for (const [name, value] of Object.entries(tight)) process.env[name] ??= value
   const settings = settingsFrom({ ...process.env, LAKE_URI: '', NATS_URL: '', REDIS_URL: '' })
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'trade2026-chaos-'))
-  const crashDir = join(dataDir, 'crash')
-  mkdirSync(crashDir, { recursive: true })
+  const crashDir = mkdtempSync(join(tmpdir(), 'trade2026-crash-'))
   let starting: Promise<Stack> | undefined
   let proxy: TcpProxy | undefined
   const stop = async () => {
@@ -85,6 +88,7 @@ async function chaos(options: ChaosOptions): Promise<void> {
     proxy?.open()
     await stack?.stop()
     proxy?.close()
+    rmSync(crashDir, { recursive: true, force: true })
   }
   const remove = () => {
     if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true })
@@ -115,7 +119,7 @@ async function chaos(options: ChaosOptions): Promise<void> {
       },
     })
     const stack = await starting
-    if (!proxy) throw new PipelineError('USAGE', 'a stack without a server of its own cannot be broken')
+    assert(proxy, 'the server is one of ours')
     const nats = await connectNats(stack.urls.nats, 'chaos')
     const run = new ChaosRun({ nats, stack, proxy, crashDir, ...options, onFault: (record) => tell(lineOf(record)) })
     const report = await run.run(tell)
@@ -129,7 +133,7 @@ async function chaos(options: ChaosOptions): Promise<void> {
     process.exit(report.ok ? exitCodes.ok : exitCodes.failed)
   } catch (error) {
     await stop()
-    if (!interrupted.aborted) say(`the data folder and its logs are kept: ${dataDir}`)
+    if (!interrupted.aborted && options.dataDir === undefined) say(`the data folder and its logs are kept: ${dataDir}`)
     throw error
   }
 }

@@ -252,7 +252,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         ...(minio ? { minio: minio.url } : {}),
       },
       lakeUri: minio?.access.LAKE_URI ?? lakeUriOf(settings, dataDir),
-      lakeEnv: { ...minio?.access },
+      lakeEnv: lakeEnvOf(minio?.access),
       parts: [
         ...children.map((place) => ({ ...partOf(place.label, place.child, place), urls: urlsOf(place) })),
         ...(nats ? [partOf('nats-server', nats)] : []),
@@ -391,8 +391,8 @@ async function startWorkers(
       NATS_URL: common.natsUrl,
       REDIS_URL: common.redisUrl,
       LAKE_URI: lakeUriOf(options.settings, common.dataDir),
-      // Nobody else needs its secret. A token of the user's would not go with our key.
-      ...(common.lake && workers.some(isSinkName) ? { ...common.lake, AWS_SESSION_TOKEN: '' } : {}),
+      // Nobody else needs its secret.
+      ...(workers.some(isSinkName) ? lakeEnvOf(common.lake) : {}),
     },
     logFile,
     ipc: true,
@@ -425,6 +425,11 @@ async function startWorkers(
   return { ...place, instance, ownUrl, child, logFile, failed: failed.promise }
 }
 
+function lakeEnvOf(lake: LakeAccess | undefined): Readonly<Record<string, string>> {
+  // A token of the user's would not go with our key.
+  return lake ? { ...lake, AWS_SESSION_TOKEN: '' } : {}
+}
+
 function lakeUriOf({ LAKE_URI: uri }: Settings, dataDir: string): string {
   return uri === '' ? join(dataDir, 'lake') : uri
 }
@@ -435,15 +440,18 @@ export function localUrl(host: string, port: number): string {
   return `http://${isIPv6(reached) ? `[${reached}]` : reached}:${port}`
 }
 
+/** @param url of a worker */
+export async function isAtWork(url: string): Promise<boolean> {
+  const answer = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
+  await answer?.arrayBuffer().catch(() => undefined)
+  return answer?.ok ?? false
+}
+
 /** @param urls of a worker's processes, of which one is to be at work */
 async function untilReady(label: string, urls: readonly string[], logFile: string): Promise<void> {
   const deadlineMs = Date.now() + startTimeoutMs
   for (;;) {
-    for (const url of urls) {
-      const answer = await fetch(`${url}/health/ready`).catch(() => undefined)
-      await answer?.arrayBuffer()
-      if (answer?.ok) return
-    }
+    for (const url of urls) if (await isAtWork(url)) return
     if (Date.now() > deadlineMs)
       throw new PipelineError(
         'COMPONENT_START',
