@@ -1,4 +1,4 @@
-import type { Layout } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { checkBench } from './check.ts'
 import { compactionBench } from './compaction.ts'
 import { flatBench, type FlatOptions } from './flat.ts'

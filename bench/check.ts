@@ -1,4 +1,4 @@
-import type { Layout } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { httpFigures, runHttpLoad } from './http.ts'
 import { watchProcesses } from './processes.ts'
 import { ratioOf, type Round, type Row, rowOf } from './rows.ts'

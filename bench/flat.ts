@@ -1,5 +1,5 @@
 import type { FlowShape } from '../src/cli/order-flow.ts'
-import type { Layout } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { startGenerator } from './generator.ts'
 import type { LoadSpec } from './load-generator.ts'
 import { outcomeFigures, usageFigures, warmUpOrders } from './pipeline.ts'

@@ -1,5 +1,5 @@
 import { fork } from 'node:child_process'
-import type { Layout } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { connectNats } from '../src/runtime/nats.ts'
 import { readStream } from '../src/runtime/reader.ts'
 import type { HttpLoadOutcome, HttpLoadSpec } from './http-load.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Layout } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { startGenerator } from './generator.ts'
 import type { LoadOutcome, LoadSpec } from './load-generator.ts'
 import { type Usage, watchProcesses } from './processes.ts'

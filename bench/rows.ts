@@ -1,5 +1,5 @@
 import { percentileNames, type Percentiles } from '../src/cli/latencies.ts'
-import type { Layout } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { median, rounded, type Spread, spreadOf } from './statistics.ts'
 
 /** One line of results: one scenario in one layout under one load, over all rounds. */

@@ -1,4 +1,4 @@
-import type { Layout } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { startGenerator } from './generator.ts'
 import { changePercent, isOutsideNoise } from './noise.ts'
 import { loadText, outcomeFigures, usageFigures, warmUpOrders } from './pipeline.ts'

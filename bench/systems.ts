@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { type Layout, startStack } from '../src/cli/stack.ts'
+import { startStack } from '../src/cli/stack.ts'
+import type { Layout } from '../src/cli/stack-layout.ts'
 import { startNats } from '../src/local/start-nats.ts'
 import { settingsFrom } from '../src/runtime/config.ts'
 import { connectNats } from '../src/runtime/nats.ts'

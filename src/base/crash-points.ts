@@ -1,6 +1,3 @@
-import { readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-
 /** Whose code comes by a crash point. */
 export type CrashPlace = 'ordered' | 'sink' | 'janitor'
 
@@ -32,23 +29,9 @@ export type CrashPoint = keyof typeof crashPoints
 
 let armed: { readonly point: string; left: number } | undefined
 
-/** The file that arms a process: `<point> <occurrence, from 1>`. */
-export function crashFile(folder: string, instance: string): string {
-  return join(folder, `${instance}.crash`)
-}
-
-/** Has this process end where its file says; the next start finds none. */
-export function armCrashPoint(folder: string, instance: string): void {
-  const file = crashFile(folder, instance)
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch {
-    return
-  }
-  rmSync(file)
-  const [point = '', left = '1'] = text.trim().split(' ')
-  armed = { point, left: Number(left) }
+/** Has this process end at a point, at that occurrence of coming by there, from 1. */
+export function armCrashPoint(point: string, occurrence: number): void {
+  armed = { point, left: occurrence }
 }
 
 /** Nothing, unless this process is armed for this point. */

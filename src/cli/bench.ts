@@ -11,7 +11,7 @@ import { jsonOption } from './connect.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
 import { wholeNumber } from './options.ts'
 import { printJson, printLine, say } from './output.ts'
-import { type Layout, layouts } from './stack.ts'
+import { type Layout, layouts } from './stack-layout.ts'
 
 const resultsFolder = fileURLToPath(new URL('../../bench/results', import.meta.url))
 

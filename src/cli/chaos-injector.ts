@@ -1,7 +1,6 @@
-import { renameSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
-import { crashFile } from '../base/crash-points.ts'
+import { planCrash } from '../local/crash-file.ts'
 import { poll } from '../local/process.ts'
 import type { TcpProxy } from '../local/tcp-proxy.ts'
 import type { Fault } from './chaos-schedule.ts'
@@ -70,9 +69,9 @@ export class FaultInjector {
 
   async #crash(fault: Fault): Promise<string | undefined> {
     const { process, instance } = this.#part(fault)
-    const file = crashFile(this.#crashDir, instance)
-    writeFileSync(`${file}.new`, `${fault.point} ${fault.occurrence}\n`)
-    renameSync(`${file}.new`, file)
+    const { point, occurrence = 1 } = fault
+    assert(point, 'a crash has its point')
+    planCrash(this.#crashDir, instance, { point, occurrence })
     const missed = await this.#signal(fault, 'SIGKILL')
     if (missed !== undefined) return missed
     const isAlive = () => process.pid !== undefined

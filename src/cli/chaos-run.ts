@@ -12,7 +12,8 @@ import { Latencies, type Percentiles } from './latencies.ts'
 import { Load, type LoadResult } from './load.ts'
 import { FeedPlayer } from './market-feed.ts'
 import { type FlowCommand, orderFlow } from './order-flow.ts'
-import { isAtWork, type Stack, type StackPart } from './stack.ts'
+import type { Stack, StackPart } from './stack.ts'
+import { isAtWork } from './stack-workers.ts'
 import { verifyAll, type VerifyReport } from './verify.ts'
 
 /** A fault that was met; `null` where recovery did not come in time. */

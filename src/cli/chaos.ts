@@ -13,7 +13,8 @@ import { jsonOption } from './connect.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
 import { wholeNumber } from './options.ts'
 import { durationText, endWithReader, printJson, printLine, say } from './output.ts'
-import { type Layout, layouts, type Stack, startStack } from './stack.ts'
+import { type Stack, startStack } from './stack.ts'
+import { type Layout, layouts } from './stack-layout.ts'
 
 interface ChaosOptions {
   readonly minutes: number
@@ -111,7 +112,6 @@ async function chaos(options: ChaosOptions): Promise<void> {
       onRestarted: () => undefined,
       trouble: {
         crashDir,
-        standBy: true,
         natsUrl: async (port) => {
           proxy = await startTcpProxy(port)
           return `nats://127.0.0.1:${proxy.port}`

@@ -13,7 +13,8 @@ import { Load, type LoadProgress, type LoadResult } from './load.ts'
 import { wholeNumber } from './options.ts'
 import { orderFlow } from './order-flow.ts'
 import { showProgress } from './progress.ts'
-import { type Layout, layouts, restartedText, type Stack, startStack } from './stack.ts'
+import { restartedText, type Stack, startStack } from './stack.ts'
+import { type Layout, layouts } from './stack-layout.ts'
 
 /** Ticks and documents for each order. */
 const feedShare = 0.25

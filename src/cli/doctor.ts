@@ -10,7 +10,7 @@ import { interrupted, onInterrupt } from './interrupt.ts'
 import { wholeNumber } from './options.ts'
 import { massCancel } from './order-send.ts'
 import { printJson, printLine, say } from './output.ts'
-import { localUrl } from './stack.ts'
+import { localUrl } from './stack-layout.ts'
 import { numeric, paint, renderTable } from './table.ts'
 
 interface DoctorOptions extends StackChoice {

@@ -1,56 +1,20 @@
-import type { ChildProcess } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { mkdirSync, statSync } from 'node:fs'
-import { isIPv6 } from 'node:net'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { type ErrorCode, errorCodes, isPipelineError, messageOf, PipelineError } from '../base/errors.ts'
-import { endLeftovers, lockDataDir, recordChild } from '../local/data-dir.ts'
-import { lastWords } from '../local/last-words.ts'
-import { freePort, isPortTaken, portInUse } from '../local/ports.ts'
-import { type LakeAccess, startMinio } from '../local/start-minio.ts'
+import { isPipelineError, messageOf } from '../base/errors.ts'
+import { endLeftovers, lockDataDir } from '../local/data-dir.ts'
+import { startMinio } from '../local/start-minio.ts'
 import { startNats } from '../local/start-nats.ts'
 import type { LocalServer, StartOptions } from '../local/start-server.ts'
 import { startValkey } from '../local/start-valkey.ts'
-import { supervise, type Supervised } from '../local/supervisor.ts'
-import { isSinkName, type SinkName } from '../runtime/flush-limits.ts'
+import type { Supervised } from '../local/supervisor.ts'
+import type { SinkName } from '../runtime/flush-limits.ts'
 import { connectNats } from '../runtime/nats.ts'
 import { ensureStreams } from '../runtime/streams.ts'
 import type { Settings } from '../schemas/settings.ts'
-import { stackSpecs, type WorkerName } from '../subjects/contract.ts'
+import type { WorkerName } from '../subjects/contract.ts'
 import { readInstruments, readLimits } from './config-folder.ts'
-import { mallocEnv, v8Flags } from './process-memory.ts'
-
-export const layouts = ['compact', 'separate'] as const
-export type Layout = (typeof layouts)[number]
-
-const chain: Place = { label: 'chain', workers: ['risk-gate', 'oms-matcher', 'pnl-updater', 'tape'] }
-
-/** Which workers share a process. */
-const workersOf: Readonly<Record<Layout, readonly Place[]>> = {
-  compact: [
-    chain,
-    { label: 'gateway', workers: ['gateway'] },
-    { label: 'sinks', workers: ['tick-sink', 'alt-sink', 'execution-sink'] },
-    { label: 'janitor', workers: ['janitor'] },
-  ],
-  separate: stackSpecs.map(({ name }) => ({ label: name, workers: [name] })),
-}
-
-/** The stand-by of `chaos`. */
-const standByLabel = 'stand-by'
-
-/** A process of workers. */
-interface Place {
-  /** Names it in logs and among its peers. */
-  readonly label: string
-  readonly workers: readonly WorkerName[]
-  /** Where a gateway tells of itself when it shares its port with others. */
-  readonly healthPort?: number
-  /** Unset: those of the stack. */
-  readonly ports?: Readonly<Partial<Record<WorkerName, number>>>
-}
+import { choosePlaces, choosePorts, type Layout, localUrl, type Place, standByLabel } from './stack-layout.ts'
+import { lakeEnvOf, lakeUriOf, startWorkers, untilReady } from './stack-workers.ts'
 
 export interface StackOptions {
   readonly dataDir: string
@@ -73,14 +37,12 @@ export interface StackOptions {
   readonly onRestarted: (restarted: StackProcess, why: string) => void
 }
 
-/** Where `chaos` gets at a stack. */
+/** Where `chaos` gets at a stack, which has a second process of the chain then, that stands by. */
 export interface Trouble {
   /** How workers reach the server. @param port on 127.0.0.1 */
   natsUrl(port: number): Promise<string>
   /** Where processes of workers look, as they start, for the point at which they are to end. */
   readonly crashDir: string
-  /** Runs a second process of the chain, which stands by. */
-  readonly standBy: boolean
 }
 
 export interface StackProcess {
@@ -129,10 +91,6 @@ export function restartedText({ name, pid, url }: StackProcess, why: string): st
   return `${name}${url === undefined ? '' : ` (${url})`} had died and runs again (pid ${pid}): ${why}`
 }
 
-/** Gateways that share their port have the ones after this for themselves. */
-const healthPortBase = 8_120
-const mainFile = fileURLToPath(new URL('./main.ts', import.meta.url))
-const startTimeoutMs = 30_000
 const workerGraceMs = 2_800
 const serverGraceMs = 1_500
 
@@ -275,38 +233,6 @@ function partOf(
   return { label, process, workers, instance, urls: [] }
 }
 
-async function choosePorts(options: StackOptions): Promise<Readonly<Record<WorkerName, number>>> {
-  const ports = {} as Record<WorkerName, number>
-  for (const { name, httpPort } of stackSpecs) ports[name] = await choosePort(options, httpPort)
-  return ports
-}
-
-async function choosePort({ ports, portRemedy = 'take free ones' }: StackOptions, documented: number): Promise<number> {
-  if (ports === 'free') return freePort()
-  if (await isPortTaken(documented)) throw await portInUse(documented, portRemedy)
-  return documented
-}
-
-/** The processes of a layout, with as many gateways as there should be. */
-async function choosePlaces(options: StackOptions): Promise<Place[]> {
-  const { WORKERS: gateways } = options.settings
-  const places: Place[] = []
-  for (const { label, workers } of workersOf[options.layout]) {
-    if (!workers.includes('gateway') || gateways === 1) places.push({ label, workers })
-    else
-      for (let number = 1; number <= gateways; number += 1) {
-        const healthPort = await choosePort(options, healthPortBase + number)
-        places.push({ label: `${label}-${number}`, workers, healthPort })
-      }
-  }
-  if (options.trouble?.standBy) {
-    const { workers } = chain
-    const ports = Object.fromEntries(await Promise.all(workers.map(async (name) => [name, await freePort()] as const)))
-    places.push({ label: standByLabel, workers, ports })
-  }
-  return places
-}
-
 function serverOptions(name: string, options: StackOptions): StartOptions {
   return {
     dataDir: resolve(options.dataDir),
@@ -325,138 +251,5 @@ async function startOptionalValkey(options: StackOptions): Promise<LocalServer |
     if (!isPipelineError(error, 'COMPONENT_MISSING')) throw error
     options.onProgress(`no Redis: ${messageOf(error)}; going on without it`)
     return undefined
-  }
-}
-
-interface WorkerProcess extends Place {
-  readonly instance: string
-  readonly ownUrl: Pick<StackProcess, 'url'>
-  readonly child: Supervised
-  readonly logFile: string
-  /** Rejects when it ended with an error that another start would meet again. */
-  readonly failed: Promise<never>
-}
-
-/** With these a worker that has started may end, and do better at its next start. */
-const passing: ReadonlySet<ErrorCode> = new Set(['WRITER_FENCED', 'NATS_UNREACHABLE', 'PUBLISH_UNRESOLVED'])
-
-async function startWorkers(
-  place: Place,
-  options: StackOptions,
-  common: {
-    dataDir: string
-    ports: Readonly<Record<WorkerName, number>>
-    natsUrl: string
-    redisUrl: string
-    isOwnNats: boolean
-    lake: LakeAccess | undefined
-  },
-  onStarted: (child: Supervised) => void,
-): Promise<WorkerProcess> {
-  const { label, workers, healthPort, ports = common.ports } = place
-  // The same over restarts, and unlike those of other data folders on the same server.
-  const instance = `${label}-${createHash('sha256').update(common.dataDir).digest('hex').slice(0, 8)}`
-  const logs = join(common.dataDir, 'logs')
-  mkdirSync(logs, { recursive: true })
-  const logFile = join(logs, `${label}.log`)
-  const ownUrl = healthPort === undefined ? {} : { url: localUrl(options.settings.HTTP_HOST, healthPort) }
-  let hasStarted = false
-  let logStart = 0
-  let why = ''
-  const started = Promise.withResolvers<undefined>()
-  const failed = Promise.withResolvers<never>()
-  failed.promise.catch(() => undefined)
-  const timer = setTimeout(
-    () => failed.reject(new PipelineError('COMPONENT_START', `${label} did not start in time; see ${logFile}`)),
-    startTimeoutMs,
-  )
-  const child = supervise({
-    command: process.execPath,
-    args: [
-      ...v8Flags(workers),
-      mainFile,
-      'worker',
-      ...workers,
-      '--instance',
-      instance,
-      ...workers.flatMap((worker) => ['--port', `${worker}=${ports[worker]}`]),
-      ...(healthPort === undefined ? [] : ['--health-port', String(healthPort)]),
-      ...(common.isOwnNats ? ['--store-dir', common.dataDir] : []),
-      ...(options.configDir === undefined ? [] : ['--config-dir', options.configDir]),
-      ...(options.trouble ? ['--crash-dir', options.trouble.crashDir] : []),
-    ],
-    env: {
-      ...process.env,
-      ...mallocEnv(workers),
-      NATS_URL: common.natsUrl,
-      REDIS_URL: common.redisUrl,
-      LAKE_URI: lakeUriOf(options.settings, common.dataDir),
-      // Nobody else needs its secret.
-      ...(workers.some(isSinkName) ? lakeEnvOf(common.lake) : {}),
-    },
-    logFile,
-    ipc: true,
-    onSpawn: (spawned: ChildProcess) => {
-      logStart = statSync(logFile).size
-      if (spawned.pid !== undefined) recordChild(common.dataDir, label, spawned.pid)
-      spawned.on('message', () => {
-        hasStarted = true
-        started.resolve(undefined)
-      })
-    },
-    onExit: ({ code, signal, error }) => {
-      const words = error ? { code: undefined, message: error.message } : lastWords(logFile, logStart)
-      why = `${words ? `${words.code === undefined ? '' : `${words.code}: `}${words.message}` : (signal ?? `exit code ${code}`)}; its log is ${logFile}`
-      const known = errorCodes.find((known) => known === words?.code)
-      if (known !== undefined && (!hasStarted || !passing.has(known)))
-        failed.reject(new PipelineError(known, `${words?.message ?? label} (${label}; its log is ${logFile})`))
-      else if (!hasStarted) failed.reject(new PipelineError('COMPONENT_START', `${label} ended as it started: ${why}`))
-    },
-    onRestarted: (pid) => {
-      for (const name of workers) options.onRestarted({ name, pid, ...ownUrl }, why)
-    },
-  })
-  onStarted(child)
-  try {
-    await Promise.race([started.promise, failed.promise])
-  } finally {
-    clearTimeout(timer)
-  }
-  return { ...place, instance, ownUrl, child, logFile, failed: failed.promise }
-}
-
-function lakeEnvOf(lake: LakeAccess | undefined): Readonly<Record<string, string>> {
-  // A token of the user's would not go with our key.
-  return lake ? { ...lake, AWS_SESSION_TOKEN: '' } : {}
-}
-
-function lakeUriOf({ LAKE_URI: uri }: Settings, dataDir: string): string {
-  return uri === '' ? join(dataDir, 'lake') : uri
-}
-
-/** Where a door that listens on `host` is reached from this machine. */
-export function localUrl(host: string, port: number): string {
-  const reached = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host
-  return `http://${isIPv6(reached) ? `[${reached}]` : reached}:${port}`
-}
-
-/** @param url of a worker */
-export async function isAtWork(url: string): Promise<boolean> {
-  const answer = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
-  await answer?.arrayBuffer().catch(() => undefined)
-  return answer?.ok ?? false
-}
-
-/** @param urls of a worker's processes, of which one is to be at work */
-async function untilReady(label: string, urls: readonly string[], logFile: string): Promise<void> {
-  const deadlineMs = Date.now() + startTimeoutMs
-  for (;;) {
-    for (const url of urls) if (await isAtWork(url)) return
-    if (Date.now() > deadlineMs)
-      throw new PipelineError(
-        'COMPONENT_START',
-        `${label} (${urls.join(', ')}) did not become ready in ${startTimeoutMs / 1_000} s; its log is ${logFile}`,
-      )
-    await sleep(25)
   }
 }

@@ -3,7 +3,8 @@ import { type Command, Option } from 'commander'
 import { PipelineError } from '../base/errors.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { interrupted, onInterrupt } from './interrupt.ts'
-import { type Layout, layouts, restartedText, startStack } from './stack.ts'
+import { restartedText, startStack } from './stack.ts'
+import { type Layout, layouts } from './stack-layout.ts'
 
 interface UpOptions {
   readonly dataDir: string

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { constants, hostname, setPriority } from 'node:os'
 import { armCrashPoint } from '../base/crash-points.ts'
 import { exitCodes, messageOf, PipelineError } from '../base/errors.ts'
+import { takePlannedCrash } from '../local/crash-file.ts'
 import { settingsFrom } from '../runtime/config.ts'
 import { createLog } from '../runtime/log.ts'
 import { orUnreachable } from '../runtime/query.ts'
@@ -76,7 +77,8 @@ async function runWorkers(names: string[], options: WorkerOptions): Promise<void
   if (settings.NATS_URL === '')
     throw new PipelineError('USAGE', 'set NATS_URL to the server, or use `trade2026 up`, which starts one')
   boundMemory(workers)
-  if (options.crashDir !== undefined) armCrashPoint(options.crashDir, options.instance)
+  const planned = options.crashDir === undefined ? undefined : takePlannedCrash(options.crashDir, options.instance)
+  if (planned) armCrashPoint(planned.point, planned.occurrence)
   // The chain has the processor first.
   if (workers.every((worker) => worker === 'janitor')) setPriority(constants.priority.PRIORITY_LOW)
   const ports: Partial<Record<WorkerName, number>> = {}
