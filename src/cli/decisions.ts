@@ -5,14 +5,16 @@ import { decodeMessage } from '../runtime/decode-message.ts'
 import type { Nats } from '../runtime/nats.ts'
 import { type InputMessage, readOn } from '../runtime/reader.ts'
 import { SeenExecutions } from '../runtime/seen-executions.ts'
-import { listSnapshots, readSnapshot } from '../runtime/snapshots.ts'
+import { assertOwnLogic, snapshotsOfLogic } from '../runtime/logic-version.ts'
+import { readSnapshot } from '../runtime/snapshots.ts'
 import { decodeCommand } from '../schemas/command.ts'
 import type { ExecutionMessage } from '../schemas/execution.ts'
 import type { InstrumentsConfig } from '../schemas/instrument.ts'
 import { decodeRisk, type RiskRecord } from '../schemas/risk.ts'
 import type { Settings } from '../schemas/settings.ts'
+import { workerSpec } from '../subjects/contract.ts'
 import { parseOrdersSubject } from '../subjects/names.ts'
-import type { RiskGateSnapshot } from '../workers/risk-gate.ts'
+import { type RiskGateSnapshot, riskGateLogicVersion } from '../workers/risk-gate.ts'
 
 /** A decision as it was recorded, and as it comes out again. */
 export interface Decision {
@@ -58,6 +60,7 @@ export async function* decideAgain(
   }
   try {
     for await (const stored of readOn(nats, 'RISK', after + 1, { signal })) {
+      assertOwnLogic('RISK', stored, riskGateLogicVersion)
       const message = decodeMessage('RISK', stored, decodeRisk)
       if (message.epoch === undefined) {
         while (gate.executionsSeq < message.executionsSeq) {
@@ -101,7 +104,7 @@ export function isSame(again: RiskRecord, recorded: RiskRecord): boolean {
   return JSON.stringify(again) === JSON.stringify(recorded)
 }
 
-/** The gate as it was at the oldest point from which everything is there. */
+/** The gate as it was at the oldest point from which everything is there, and was decided by this logic. */
 export async function oldestGate(
   nats: Nats,
   { settings, instruments }: { readonly settings: Settings; readonly instruments: InstrumentsConfig },
@@ -110,8 +113,9 @@ export async function oldestGate(
     new Gate({ instruments, dayEndUs: dayTimeUs(settings.DAY_END_UTC), clOrdIdMemory: settings.CLORDID_MEMORY })
   const { first_seq: first } = (await nats.jsm.streams.info('RISK')).state
   const { first_seq: firstExecution } = (await nats.jsm.streams.info('EXECUTIONS')).state
-  if (first <= 1 && firstExecution <= 1) return { gate: create(), after: 0 }
-  for (const meta of (await listSnapshots(nats, 'risk-gate')).toReversed()) {
+  const { since, newestFirst } = await snapshotsOfLogic(nats, workerSpec('risk-gate'), riskGateLogicVersion)
+  if (since === 0 && first <= 1 && firstExecution <= 1) return { gate: create(), after: 0 }
+  for (const meta of newestFirst.toReversed()) {
     if (meta.ownSequence < first - 1 || (meta.followedSequence ?? 0) < firstExecution - 1) continue
     const gate = create()
     gate.load(((await readSnapshot(nats, meta)) as RiskGateSnapshot).gate)

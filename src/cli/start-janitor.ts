@@ -6,18 +6,24 @@ import { Portfolio } from '../domain/portfolio.ts'
 import { dayTimeUs } from '../runtime/config.ts'
 import { Janitor, type SnapshotWorker } from '../runtime/janitor.ts'
 import type { SilentFold } from '../runtime/take-snapshot.ts'
-import { createOmsMatcher } from '../workers/oms-matcher.ts'
-import { createPnlUpdater, type PnlUpdater, type Projection } from '../workers/pnl-updater.ts'
-import { createRiskGate } from '../workers/risk-gate.ts'
+import { createOmsMatcher, matcherLogicVersion } from '../workers/oms-matcher.ts'
+import { createPnlUpdater, pnlLogicVersion, type PnlUpdater, type Projection } from '../workers/pnl-updater.ts'
+import { createRiskGate, riskGateLogicVersion } from '../workers/risk-gate.ts'
 import type { Running, Shared } from './shared.ts'
 import { createWorkerPort, startOnPort } from './worker-port.ts'
+
+const logicVersions = {
+  'risk-gate': riskGateLogicVersion,
+  'oms-matcher': matcherLogicVersion,
+  'pnl-updater': pnlLogicVersion,
+}
 
 /** Takes snapshots, and trims. */
 export function startJanitor(shared: Shared): Promise<Running> {
   const { nats, settings, monitor, log, options } = shared
   const { instance, onFatal } = options
   const createFold = (worker: SnapshotWorker) => silentFold(worker, shared)
-  const janitor = new Janitor({ nats, settings, monitor, log, instance, createFold, onFatal })
+  const janitor = new Janitor({ nats, settings, monitor, log, instance, createFold, logicVersions, onFatal })
   const evidence = { loop: () => janitor.state(), warnings: () => janitor.problems() }
   return startOnPort('janitor', shared, createWorkerPort('janitor', shared, evidence), janitor)
 }

@@ -8,7 +8,8 @@ import type { Nats } from '../runtime/nats.ts'
 import { readLatest, readStream } from '../runtime/reader.ts'
 import { type RedisRecords, readRedis } from '../runtime/redis-records.ts'
 import { sharedDecoder } from '../runtime/shared-decoder.ts'
-import { listSnapshots, readSnapshot } from '../runtime/snapshots.ts'
+import { snapshotsOfLogic } from '../runtime/logic-version.ts'
+import { readSnapshot } from '../runtime/snapshots.ts'
 import { decodeExecution } from '../schemas/execution.ts'
 import { definitionOf, type Instrument, instrumentFrom, type InstrumentsConfig } from '../schemas/instrument.ts'
 import {
@@ -19,7 +20,8 @@ import {
   encodePosition,
   type PositionRecord,
 } from '../schemas/position.ts'
-import type { PnlSnapshot } from '../workers/pnl-updater.ts'
+import { workerSpec } from '../subjects/contract.ts'
+import { type PnlSnapshot, pnlLogicVersion } from '../workers/pnl-updater.ts'
 import { Ledger, zeroSums } from './audit.ts'
 import type { VerifyParts } from './verify-chain.ts'
 import { Check } from './verify-check.ts'
@@ -113,8 +115,9 @@ function instrumentOf(config: InstrumentsConfig, symbol: string): Instrument {
 /** @returns the message of EXECUTIONS up to which the state is one from a snapshot; 0: it begins at the beginning */
 async function loadOldest(nats: Nats, { portfolio, orders }: State): Promise<number> {
   const { first_seq: first } = (await nats.jsm.streams.info('EXECUTIONS')).state
-  if (first <= 1) return 0
-  for (const meta of (await listSnapshots(nats, 'pnl-updater')).toReversed()) {
+  const { since, newestFirst } = await snapshotsOfLogic(nats, workerSpec('pnl-updater'), pnlLogicVersion)
+  if (since === 0 && first <= 1) return 0
+  for (const meta of newestFirst.toReversed()) {
     if (meta.inSeq < first - 1) continue
     const saved = (await readSnapshot(nats, meta)) as PnlSnapshot
     portfolio.load(saved.portfolio)

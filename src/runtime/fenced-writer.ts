@@ -6,6 +6,7 @@ import { headerNames } from '../subjects/names.ts'
 import { type AckedPublisher, messageTooLarge, type PubAck, wrongLastMsgId, wrongLastSequence } from './acks.ts'
 import { Fifo } from './fifo.ts'
 import type { Log } from './log.ts'
+import { logicVersionLine } from './logic-version.ts'
 import type { Nats } from './nats.ts'
 import { type Position, positionLines, storedMessage } from './position.ts'
 
@@ -53,6 +54,7 @@ export class FencedWriter {
   readonly #publisher: AckedPublisher
   readonly #stream: string
   readonly #writerId: string
+  readonly #logicLine: string
   readonly #log: Log
   readonly #onFatal: (error: Error) => void
   /** Not known to be stored, in order; the first `#sent` of them are on their way. */
@@ -75,6 +77,8 @@ export class FencedWriter {
     stream: string
     /** Unlike that of any other writer, earlier lives of this process included. */
     writerId: string
+    /** Which rules make what is written. */
+    logicVersion: number
     /** Sequence of the epoch record. */
     lastSequence: number
     log: Log
@@ -84,6 +88,7 @@ export class FencedWriter {
     this.#publisher = options.publisher
     this.#stream = options.stream
     this.#writerId = options.writerId
+    this.#logicLine = logicVersionLine(options.logicVersion)
     this.#storedSequence = options.lastSequence
     this.#log = options.log
     this.#onFatal = options.onFatal
@@ -255,7 +260,7 @@ export class FencedWriter {
   }
 
   #linesOf({ position, srcSeq }: Output, lastSequence: number): string {
-    const lines = fenceLines(this.#writerId, lastSequence, false) + positionLines(position)
+    const lines = fenceLines(this.#writerId, lastSequence, false) + positionLines(position) + this.#logicLine
     return srcSeq === undefined ? lines : `${lines}${headerNames.srcSeq}: ${srcSeq}\r\n`
   }
 

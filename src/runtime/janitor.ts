@@ -1,4 +1,5 @@
 import type { KV } from '@nats-io/kv'
+import { assert } from '../base/assert.ts'
 import { messageOf, PipelineError } from '../base/errors.ts'
 import type { HealthEntry } from '../schemas/health.ts'
 import type { Settings } from '../schemas/settings.ts'
@@ -6,6 +7,7 @@ import { type StreamName, type WorkerName, workerSpec } from '../subjects/contra
 import { holdKey, janitorLookMs } from './hold-room.ts'
 import { acquireLease, type Lease } from './lease.ts'
 import type { Log } from './log.ts'
+import { writingLogicVersion } from './logic-version.ts'
 import type { Nats } from './nats.ts'
 import { listSnapshots, type SnapshotMeta } from './snapshots.ts'
 import type { StreamMonitor, StreamReading } from './stream-monitor.ts'
@@ -46,6 +48,7 @@ export class Janitor {
   readonly #log: Log
   readonly #instance: string
   readonly #createFold: (worker: SnapshotWorker) => SilentFold
+  readonly #logicVersions: Readonly<Record<SnapshotWorker, number>>
   readonly #onFatal: (error: Error) => void
   readonly #abort = new AbortController()
   readonly #seen: SettledReader
@@ -64,6 +67,8 @@ export class Janitor {
     log: Log
     instance: string
     createFold: (worker: SnapshotWorker) => SilentFold
+    /** Of those folds. */
+    logicVersions: Readonly<Record<SnapshotWorker, number>>
     onFatal: (error: Error) => void
   }) {
     this.#nats = options.nats
@@ -72,6 +77,7 @@ export class Janitor {
     this.#log = options.log
     this.#instance = options.instance
     this.#createFold = options.createFold
+    this.#logicVersions = options.logicVersions
     this.#onFatal = options.onFatal
     this.#seen = new SettledReader(options.nats)
   }
@@ -156,9 +162,17 @@ export class Janitor {
       const reading = this.#monitor.get(stream)
       return reading && grownPercent(reading, newest ? sequenceOf(newest) : 0) >= growthPercent
     })
-    if (isBehind) return true
+    if (isBehind || (await this.#isHandOverDue(worker, newest))) return true
     if (newest && Date.now() - newest.takenMs < minutes * 60_000) return false
     return (await lastOutputOf(this.#nats, workerSpec(worker))) > (newest?.ownSequence ?? 1)
+  }
+
+  /** Another version of the logic has taken over, and goes on from what this one makes of the end. */
+  async #isHandOverDue(worker: SnapshotWorker, newest: SnapshotMeta | undefined): Promise<boolean> {
+    const spec = workerSpec(worker)
+    assert(spec.output, `${worker} has no stream of its own`)
+    if ((await writingLogicVersion(this.#nats, spec.output)) <= this.#logicVersions[worker]) return false
+    return (await lastOutputOf(this.#nats, spec)) > (newest?.ownSequence ?? 0)
   }
 
   async #take(worker: SnapshotWorker): Promise<void> {

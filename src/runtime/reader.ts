@@ -9,6 +9,7 @@ import type { Msg } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { rfc3339FromUs } from '../base/clock.ts'
 import { headerNames } from '../subjects/names.ts'
+import { logicVersionFrom } from './logic-version.ts'
 import type { Nats } from './nats.ts'
 import { type Position, positionOf, positionZero } from './position.ts'
 
@@ -30,6 +31,8 @@ export interface InputMessage {
   readonly srcSeq: number | undefined
   /** Of an output: what it was made from. */
   readonly position: Position
+  /** Of an output: which rules made it. */
+  readonly logicVersion: number
 }
 
 /**
@@ -76,6 +79,10 @@ class StreamMessage implements InputMessage {
   get position(): Position {
     const { headers } = this.#message
     return headers ? positionOf(headers) : positionZero
+  }
+
+  get logicVersion(): number {
+    return logicVersionFrom(this.#header(headerNames.logicVersion))
   }
 
   #header(name: string): string | undefined {

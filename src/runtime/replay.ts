@@ -6,9 +6,10 @@ import type { Faults } from './attempts.ts'
 import type { Output } from './fenced-writer.ts'
 import { Fifo } from './fifo.ts'
 import type { Log } from './log.ts'
+import { assertOwnLogic, assertOwnWriter, logicSinceOf, snapshotsOfLogic } from './logic-version.ts'
 import type { Nats } from './nats.ts'
 import { type InputMessage, readOn } from './reader.ts'
-import { listSnapshots, readSnapshot, type SnapshotMeta } from './snapshots.ts'
+import { readSnapshot, type SnapshotMeta } from './snapshots.ts'
 import type { Fold } from './fold.ts'
 
 /** Messages that a fold of the latest state takes at once. */
@@ -41,7 +42,10 @@ export class Replay {
   #compared = 0
   #snapshot: SnapshotMeta | undefined
 
-  /** @param options.from the newest snapshot, unless said otherwise */
+  /**
+   * @param options.from the newest snapshot, unless said otherwise. `oldest` and `beginning` go back as far as the rules
+   * are the same: to the snapshot with which this `logicVersion` took over.
+   */
   constructor(options: {
     nats: Nats
     spec: WorkerSpec
@@ -80,6 +84,16 @@ export class Replay {
   /** Where it began; undefined: at the beginning. */
   get snapshot(): SnapshotMeta | undefined {
     return this.#snapshot
+  }
+
+  /** Whether something of the fold has been set: another try needs another fold. */
+  get hasBegun(): boolean {
+    return this.#snapshot !== undefined || this.#inSeq > 0
+  }
+
+  /** The output after which all are of this `logicVersion`. */
+  get logicSince(): number {
+    return logicSinceOf(this.#snapshot, this.#logicVersion)
   }
 
   /** Outputs that follow from what has been folded and are not stored: of a message whose answers were cut short. */
@@ -133,15 +147,15 @@ export class Replay {
     const { state } = this.#fold
     const { name, input, output, positionSubject } = this.#spec
     if (state) {
+      if (this.#target === Infinity) await assertOwnWriter(this.#nats, output, state.logicVersion)
       const [inputState, ownState] = await Promise.all([this.#stateOf(input), this.#stateOf(output)])
-      const newestFirst = this.#from === 'beginning' ? [] : await listSnapshots(this.#nats, name)
-      for (const meta of this.#from === 'oldest' ? newestFirst.toReversed() : newestFirst) {
+      const { since, newestFirst } = await snapshotsOfLogic(this.#nats, this.#spec, state.logicVersion)
+      const oldestFirst = this.#from === 'beginning' && since === 0 ? [] : newestFirst.toReversed()
+      for (const meta of this.#from === 'newest' ? newestFirst : oldestFirst) {
         const problem =
           meta.inSeq > inputState.last_seq || meta.ownSequence > ownState.last_seq
             ? 'is of a later time than the streams'
-            : meta.logicVersion !== state.logicVersion && meta.ownSequence < Math.min(this.#target, ownState.last_seq)
-              ? `is of logicVersion ${meta.logicVersion}, this is ${state.logicVersion}, and decisions have been made since`
-              : await this.#tryLoad(meta, (saved) => state.load(saved))
+            : await this.#tryLoad(meta, (saved) => state.load(saved, meta.logicVersion))
         if (problem === undefined) break
         this.#log.warn({ worker: name, snapshot: meta.id }, `the snapshot ${problem}; trying another`)
       }
@@ -176,6 +190,10 @@ export class Replay {
     )
   }
 
+  get #logicVersion(): number {
+    return this.#fold.state?.logicVersion ?? 1
+  }
+
   async #stateOf(stream: StreamName) {
     return (await this.#nats.jsm.streams.info(stream)).state
   }
@@ -183,6 +201,7 @@ export class Replay {
   async #meet(own: InputMessage): Promise<void> {
     const fold = this.#fold
     const { output } = this.#spec
+    assertOwnLogic(output, own, this.#logicVersion)
     if (fold.redo) {
       await fold.redo(own)
       this.#onMet?.(own, undefined)

@@ -36,8 +36,11 @@ export interface Snapshotable {
   save(): unknown
   /** Last message in it of a stream that is read beside the input. */
   followedSequence?(): number
-  /** Goes on from what `save` gave; only of a fold that has folded nothing. */
-  load(state: unknown): void
+  /**
+   * Goes on from what `save` gave; only of a fold that has folded nothing.
+   * @param logicVersion of the fold that saved it: this one's, or an earlier
+   */
+  load(state: unknown, logicVersion: number): void
 }
 
 /** What a snapshot says of itself. */
@@ -49,6 +52,8 @@ export interface SnapshotMeta {
   readonly inSeq: number
   /** Of the worker's own stream: the last output that follows from it. */
   readonly ownSequence: number
+  /** The output after which all are of this `logicVersion`; absent: all from the first on. */
+  readonly logicSince?: number
   /** Of the other stream that the worker reads (the gate: EXECUTIONS): the last message in it. */
   readonly followedSequence?: number
   readonly takenMs: number
@@ -59,7 +64,10 @@ export interface SnapshotMeta {
   readonly parts: number
 }
 
-export type SnapshotPosition = Pick<SnapshotMeta, 'logicVersion' | 'inSeq' | 'ownSequence' | 'followedSequence'>
+export type SnapshotPosition = Pick<
+  SnapshotMeta,
+  'logicVersion' | 'inSeq' | 'ownSequence' | 'logicSince' | 'followedSequence'
+>
 
 /** All snapshots of a worker that are complete, the newest first. */
 export async function listSnapshots(nats: Nats, worker: WorkerName): Promise<SnapshotMeta[]> {

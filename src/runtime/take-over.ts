@@ -2,10 +2,11 @@ import { nuid } from '@nats-io/transport-node'
 import { assert } from '../base/assert.ts'
 import { crashPoint } from '../base/crash-points.ts'
 import { PipelineError } from '../base/errors.ts'
-import { type StreamName, streamSpec, type WorkerSpec } from '../subjects/contract.ts'
+import { streamSpec, type WorkerSpec } from '../subjects/contract.ts'
 import type { AckedPublisher } from './acks.ts'
 import { fenceLines, FencedWriter, lastSequenceOf } from './fenced-writer.ts'
 import type { Log } from './log.ts'
+import { logicVersionLine } from './logic-version.ts'
 import type { Nats } from './nats.ts'
 import { type Position, positionLines, positionOf, positionZero, storedMessage } from './position.ts'
 
@@ -13,19 +14,20 @@ const retryMs = 200
 
 /**
  * Reads the position in the last own output and stores the epoch record after it; from then on no earlier process can
- * write to `output`.
+ * write to the worker's stream.
  * @returns `positionSequence`: of the message that the position was read in; 0 without any
  * @throws PipelineError STREAM_GAP when the last message is gone; what `signal` says when it is aborted
  */
 export async function takeOver(
   nats: Nats,
   publisher: AckedPublisher,
-  output: StreamName,
-  positionSubject: string | undefined,
+  { name, output, positionSubject }: WorkerSpec,
+  logicVersion: number,
   log: Log,
   signal: AbortSignal,
   onFatal: (error: Error) => void,
 ): Promise<{ position: Position; positionSequence: number; writer: FencedWriter }> {
+  assert(output, `${name} has no stream of its own`)
   const { epoch, ingestPrefix = '' } = streamSpec(output)
   assert(epoch, `${output} has many writers`)
   const writerId = nuid.next()
@@ -36,13 +38,14 @@ export async function takeOver(
     if (lastSequence > 0 && !last && positionSubject === undefined)
       throw new PipelineError('STREAM_GAP', `${output}: its last message (${lastSequence}) is gone`)
     const position = last ? positionOf(last.header) : positionZero
-    const lines = fenceLines(writerId, lastSequence, true) + positionLines(position)
+    const lines = fenceLines(writerId, lastSequence, true) + positionLines(position) + logicVersionLine(logicVersion)
     const body = JSON.stringify({ epoch: lastSequence + 1, ...epoch.rest })
     const ack = await publisher.request(ingestPrefix + epoch.subject, body, lines)
     if (ack.outcome === 'stored') {
       crashPoint('taken-over')
-      const options = { nats, publisher, stream: output, writerId, lastSequence: ack.sequence, log, onFatal }
-      return { position, positionSequence: last?.seq ?? 0, writer: new FencedWriter(options) }
+      const stream = { nats, publisher, stream: output, lastSequence: ack.sequence }
+      const writer = new FencedWriter({ ...stream, writerId, logicVersion, log, onFatal })
+      return { position, positionSequence: last?.seq ?? 0, writer }
     }
     // Unknown: if it was stored after all, the next one follows it. Refused: somebody wrote in between, or no room.
     log.warn({ output, ack }, 'epoch record not stored yet, trying again')

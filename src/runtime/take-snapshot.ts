@@ -21,7 +21,7 @@ export interface SilentFold {
  * Takes a snapshot of a worker from its streams, while the worker itself goes on: folds again from its last snapshot to
  * what is stored now, writes that state, reads it back and compares.
  * @returns undefined when nothing has been stored since the last one
- * @throws PipelineError REPLAY_DIFFERS, SNAPSHOT_MISSING, SNAPSHOT_ROOM, SNAPSHOT_DAMAGED
+ * @throws PipelineError LOGIC_CHANGED, LOGIC_NEWER, REPLAY_DIFFERS, SNAPSHOT_MISSING, SNAPSHOT_ROOM, SNAPSHOT_DAMAGED
  */
 export async function takeSnapshot(
   nats: Nats,
@@ -49,7 +49,8 @@ export async function takeSnapshot(
   }
   const { inSeq, ownSequence } = replay
   const followedSequence = state.followedSequence?.()
-  const position = { logicVersion: state.logicVersion, inSeq, ownSequence }
+  const { logicVersion } = state
+  const position = { logicVersion, inSeq, ownSequence, logicSince: replay.logicSince }
   const saved = state.save()
   const meta = await writeSnapshot(
     nats,
@@ -58,7 +59,7 @@ export async function takeSnapshot(
     saved,
   )
   const again = createFold()
-  again.fold.state?.load(await readSnapshot(nats, meta))
+  again.fold.state?.load(await readSnapshot(nats, meta), logicVersion)
   again.stop()
   if (isDeepStrictEqual(again.fold.state?.save(), saved)) return meta
   await removeSnapshot(nats, meta)

@@ -31,6 +31,10 @@ const pendingOutputsMax = 2_000
  * order, so after a crash it reads again from this far before its last one. No batch is larger.
  */
 const rereadMessages = 1_000
+/** A janitor of the version before takes the snapshot to go on from within this; else a stand-by of it may go on. */
+const handOverMs = 30_000
+const handOverLookMs = 200
+const drainLookMs = 5
 
 /**
  * The one loop all workers share: take over, recover, then pull, close a batch, fold, publish, and acknowledge in
@@ -65,6 +69,7 @@ export class WorkerLoop {
   readonly #side: SideWriter
   readonly #attempts: Attempts
   #stored: Position = positionZero
+  #handOverProblem: string | undefined
   /** Arrived and not folded yet, in order. */
   readonly #waiting = new Fifo<Delivery>()
   #isPumping = false
@@ -79,7 +84,6 @@ export class WorkerLoop {
   #settled = 0
   #batches = 0
   #lastStoredMs = -Infinity
-  #idleWaiters: (() => void)[] = []
 
   constructor(options: {
     nats: Nats
@@ -133,7 +137,8 @@ export class WorkerLoop {
       settledSequence: this.#settled,
       oldestPendingUs: first,
       pendingOutputs: this.#writer?.pending ?? 0,
-      blockedReason: this.#writer?.blockedReason ?? this.#side.blockedReason ?? this.#intake?.blockedReason,
+      blockedReason:
+        this.#handOverProblem ?? this.#writer?.blockedReason ?? this.#side.blockedReason ?? this.#intake?.blockedReason,
       redelivered: this.#intake?.redelivered ?? 0,
       deadLetters: this.#side.deadLetters,
       batches: this.#batches,
@@ -162,7 +167,7 @@ export class WorkerLoop {
     const { signal } = this.#abort
     signal.throwIfAborted()
     if (this.#fold.current) await this.#attempts.load()
-    const ownSequence = output ? await this.#takeOver(output) : 0
+    const ownSequence = output ? await this.#takeOver() : 0
     const { state: inputInfo, config } = await this.#nats.jsm.streams.info(input)
     // The server leaves out a 0, which the client's type does not know.
     const firstEver = (config as { readonly first_seq?: number }).first_seq ?? 1
@@ -198,9 +203,17 @@ export class WorkerLoop {
   /** A stand-by keeps as far as the active process has stored, so that it has little left to do when it takes over. */
   #warmUp(): void {
     if (this.#replay || !this.#spec.output) return
-    this.#replay = this.#createReplay()
-    this.#replay.start().catch((error: unknown) => {
-      if (!this.#abort.signal.aborted) this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
+    const replay = this.#createReplay()
+    this.#replay = replay
+    replay.start().catch((error: unknown) => {
+      if (this.#abort.signal.aborted) return
+      if (mayWait(error, replay)) {
+        if (this.#replay === replay) this.#replay = undefined
+        this.#log.info(
+          { worker: this.#spec.name, reason: messageOf(error) },
+          'stand-by of another logicVersion: it cannot fold ahead',
+        )
+      } else this.#onFatal(error instanceof Error ? error : new Error(messageOf(error)))
     })
   }
 
@@ -216,15 +229,8 @@ export class WorkerLoop {
   async #recover(ownSequence: number): Promise<number> {
     const { signal } = this.#abort
     const startedMs = performance.now()
-    const replay = (this.#replay ??= this.#createReplay())
-    const stop = () => replay.stop()
-    signal.addEventListener('abort', stop)
-    try {
-      await replay.finish(ownSequence)
-    } finally {
-      signal.removeEventListener('abort', stop)
-      this.#replay = undefined
-    }
+    const replay = await this.#replayTo(ownSequence, startedMs + handOverMs)
+    this.#handOverProblem = undefined
     signal.throwIfAborted()
     await this.#fold.onRecovered?.(this.#stored)
     crashPoint('recovered')
@@ -241,6 +247,30 @@ export class WorkerLoop {
     return inSeq + 1
   }
 
+  /** @param deadlineMs until when it waits for what the version of the logic before this one has to leave behind */
+  async #replayTo(ownSequence: number, deadlineMs: number): Promise<Replay> {
+    const { signal } = this.#abort
+    for (;;) {
+      const replay = (this.#replay ??= this.#createReplay())
+      const stop = () => replay.stop()
+      signal.addEventListener('abort', stop)
+      try {
+        await replay.finish(ownSequence)
+        return replay
+      } catch (error) {
+        if (performance.now() > deadlineMs || !mayWait(error, replay)) throw error
+        if (this.#handOverProblem === undefined)
+          this.#log.warn({ worker: this.#spec.name, problem: messageOf(error) }, 'waiting for a snapshot to go on from')
+        this.#handOverProblem = messageOf(error)
+      } finally {
+        signal.removeEventListener('abort', stop)
+        this.#replay = undefined
+      }
+      await pause(handOverLookMs)
+      signal.throwIfAborted()
+    }
+  }
+
   /** Takes nothing new, waits until what was taken is stored and acknowledged, and gives the lease back. */
   async stop(graceMs = 3_000): Promise<void> {
     this.#abort.abort()
@@ -248,11 +278,9 @@ export class WorkerLoop {
     clearTimeout(this.#batchTimer)
     this.#replay?.stop()
     await this.#intake?.stop()
-    const isFatal = this.#phase === 'stopped'
-    if (!isFatal && this.#inFlight.length > 0) {
-      const idle = new Promise<void>((resolve) => this.#idleWaiters.push(resolve))
-      await Promise.race([idle, new Promise((resolve) => setTimeout(resolve, graceMs).unref())])
-    }
+    const deadlineMs = performance.now() + graceMs
+    const isBusy = () => this.#inFlight.length > 0 || (this.#writer?.pending ?? 0) > 0
+    while (isBusy() && this.#phase !== 'stopped' && performance.now() < deadlineMs) await pause(drainLookMs)
     this.#phase = 'stopped'
     this.#writer?.close()
     this.#side.close()
@@ -262,10 +290,10 @@ export class WorkerLoop {
   }
 
   /** @returns the message of the own stream that the position was read in */
-  async #takeOver(output: StreamName): Promise<number> {
-    const { positionSubject } = this.#spec
-    const { signal } = this.#abort
-    const taken = await takeOver(this.#nats, this.#publisher, output, positionSubject, this.#log, signal, this.#onFatal)
+  async #takeOver(): Promise<number> {
+    const [nats, publisher, spec, log] = [this.#nats, this.#publisher, this.#spec, this.#log]
+    const { logicVersion = 1 } = this.#fold.state ?? {}
+    const taken = await takeOver(nats, publisher, spec, logicVersion, log, this.#abort.signal, this.#onFatal)
     this.#stored = taken.position
     this.#writer = taken.writer
     return taken.positionSequence
@@ -454,10 +482,15 @@ export class WorkerLoop {
     crashPoint('settled')
     this.#settled = Math.max(this.#settled, last.last.input.sequence)
     this.#intake?.acknowledge(last.last)
-    if (this.#inFlight.length === 0) {
-      for (const resolve of this.#idleWaiters) resolve()
-      this.#idleWaiters = []
-    }
     if (this.#waiting.length > 0 && !this.#abort.signal.aborted) this.#pump()
   }
+}
+
+/** Another version of the logic has written last, and this one has not begun with anything yet. */
+function mayWait(error: unknown, replay: Replay): boolean {
+  return isPipelineError(error, 'LOGIC_CHANGED') && !replay.hasBegun
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -11,6 +11,8 @@ export const headerNames = {
   inPart: 'In-Part',
   /** Sequence in ORDERS of the command that an EXECUTIONS message answers; 0 if the gate issued it. */
   srcSeq: 'Src-Seq',
+  /** Of a worker with a stream of its own: which rules made the output; without it 1. */
+  logicVersion: 'Logic-Version',
   traceparent: 'traceparent',
 } as const
 

@@ -30,7 +30,7 @@ export interface AnsweredRecord {
 }
 
 /** Grows with every change after which equal records give other reports. */
-const logicVersion = 1
+export const matcherLogicVersion = 1
 
 interface MatcherSnapshot {
   readonly cmdSeq: number
@@ -71,7 +71,7 @@ export function createOmsMatcher(onAnswered?: (record: AnsweredRecord) => void):
       for (const { answered } of outputs as readonly AnswerOutput[]) if (answered) onAnswered?.(answered)
     },
     state: {
-      logicVersion,
+      logicVersion: matcherLogicVersion,
       save: (): MatcherSnapshot => ({ cmdSeq, matcher: matcher.save() }),
       load: (state) => {
         const saved = state as MatcherSnapshot

@@ -39,7 +39,7 @@ const ownTicks = tickSubject(tapeVenue, '')
 const symbolRegExp = new RegExp(symbolPattern)
 
 /** Grows with every change after which equal fills give other figures. */
-const logicVersion = 1
+export const pnlLogicVersion = 1
 
 export interface PnlSnapshot {
   readonly asOf: number
@@ -194,7 +194,7 @@ export function createPnlUpdater(options: PnlUpdaterOptions): PnlUpdater {
     },
 
     state: {
-      logicVersion,
+      logicVersion: pnlLogicVersion,
       save: (): PnlSnapshot => ({ asOf, time, portfolio: portfolio.save(), orders: orders.save() }),
       load: (state) => {
         const saved = state as PnlSnapshot

@@ -50,7 +50,7 @@ export interface RiskGateSnapshot {
 }
 
 /** Grows with every change after which equal records leave another state. */
-const logicVersion = 1
+export const riskGateLogicVersion = 1
 
 export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: () => Promise<void> } {
   const { gate, history, nats, clock } = options
@@ -102,7 +102,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
     current: () => current,
 
     state: {
-      logicVersion,
+      logicVersion: riskGateLogicVersion,
       save: (): RiskGateSnapshot => ({ gate: gate.save(), history: history.save() }),
       load: (state) => {
         const saved = state as RiskGateSnapshot

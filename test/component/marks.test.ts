@@ -60,6 +60,7 @@ function startPnl(instruments: InstrumentsConfig) {
     traceparent: undefined,
     srcSeq: undefined,
     position: { inSeq: 0, inIndex: 0 },
+    logicVersion: 1,
   })
   let sequence = 0
   return {

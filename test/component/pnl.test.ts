@@ -171,6 +171,7 @@ function startPnl() {
       traceparent: undefined,
       srcSeq: undefined,
       position: { inSeq: 0, inIndex: 0 },
+      logicVersion: 1,
     }
     pnl.fold.handle([{ ...none, sequence, data }], false)
   }

@@ -48,6 +48,7 @@ async function takeOver(
     publisher,
     stream,
     writerId,
+    logicVersion: 1,
     lastSequence: lastSequence + 1,
     log: createLog('test', 'silent'),
     onFatal: (error) => fatals.push(error),

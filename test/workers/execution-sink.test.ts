@@ -22,6 +22,7 @@ function take(text: string, sequence = 5) {
     traceparent: undefined,
     srcSeq: 7,
     position: { inSeq: 0, inIndex: 0 },
+    logicVersion: 1,
   }
   const taken = createExecutionSink().take(input, {
     add: (_key, _values, row) => {
