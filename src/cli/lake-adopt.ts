@@ -14,6 +14,7 @@ import { printJson, printLine, say } from './output.ts'
 interface AdoptOptions extends LakeOptions, NatsOption {
   readonly stream?: StreamName
   readonly sequence?: number
+  readonly restored: boolean
   readonly yes: boolean
 }
 
@@ -62,7 +63,7 @@ export async function adopt(name: string, options: AdoptOptions): Promise<void> 
     }
     await withLake(options, async (lake) => {
       const table = await openTable(lake, name)
-      const plan = await planOf(table, name, stream, options.sequence)
+      const plan = await planOf(table, name, stream, options)
       const gapsBefore = table.transactionVersion(gapsAppIdOf(plan.appId)) ?? 0
       if (plan.before === plan.sequence && (plan.gapsTo ?? 0) <= gapsBefore) {
         finish(name, stream, plan, table.version, false, options)
@@ -77,7 +78,12 @@ export async function adopt(name: string, options: AdoptOptions): Promise<void> 
 }
 
 /** @throws PipelineError USAGE when only whoever made the stream knows what its sequences are */
-async function planOf(table: DeltaTable, name: string, stream: StreamState, sequence?: number): Promise<Plan> {
+async function planOf(
+  table: DeltaTable,
+  name: string,
+  stream: StreamState,
+  { sequence, restored }: Pick<AdoptOptions, 'sequence' | 'restored'>,
+): Promise<Plan> {
   const appId = appIdOf(stream.name, stream.created, name)
   const before = table.transactionVersion(appId) ?? null
   const heldSequence = await heldSequenceOf(table, name, stream.name)
@@ -90,13 +96,19 @@ async function planOf(table: DeltaTable, name: string, stream: StreamState, sequ
     return { appId, sequence: at, before, heldSequence, gapsTo: hasGaps ? lastSequence : null }
   }
   if (sequence !== undefined) return plan(sequence)
+  if (restored && heldSequence <= lastSequence) return plan(heldSequence)
+  if (restored)
+    throw new PipelineError(
+      'USAGE',
+      `${stream.name} ends at ${lastSequence}, and ${name} holds what came up to ${heldSequence}: restore the stream from a later back-up, or the table from an earlier one`,
+    )
   // Nothing that the stream holds can be in the table yet.
   if (firstSequence > heldSequence) return plan(Math.max(0, firstSequence - 1))
   if (before !== null && lastSequence >= before) return plan(before)
   throw new PipelineError(
     'USAGE',
     `${stream.name} of ${stream.created} has the sequences ${firstSequence} to ${lastSequence}, and ${name} holds what came up to ${heldSequence}. ` +
-      `Say --sequence ${heldSequence} if these are the same messages (a copy that was restored), so that the sink goes on behind them; ` +
+      `Say --restored if these are the same messages, so that the sink goes on behind them; ` +
       `say --sequence ${Math.max(0, firstSequence - 1)} if they are others, which then repeat values of stream_seq. ` +
       `A new stream is best made with first_seq ${heldSequence + 1}`,
   )

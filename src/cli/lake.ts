@@ -69,6 +69,11 @@ Exit code: 0 ok, 1 a check failed, 64 wrong call, 69 no such lake.`,
       new Option('--stream <stream>', 'unset: that of the table’s sink').choices(['TICKS', 'ALT', 'EXECUTIONS']),
     )
     .option('--sequence <n>', 'what the table counts as held up to here; the sink goes on behind it', wholeNumberFrom0)
+    .addOption(
+      new Option('--restored', 'the stream is a copy of the one before: the sink goes on behind what the table holds')
+        .default(false)
+        .conflicts('sequence'),
+    )
     .option('--yes', 'do it without asking', false)
     .addOption(natsOption())
     .action(adopt)

@@ -245,7 +245,7 @@ export class Replay {
     const { name, input, output } = this.#spec
     return new PipelineError(
       'REPLAY_DIFFERS',
-      `${output} ${own.sequence} is not what ${name} makes of ${input} ${this.#inSeq}: the stream was changed, or another logic wrote it. Stored: ${shortened(Buffer.from(own.data).toString())}; made again: ${shortened(body)}`,
+      `${output} ${own.sequence} is not what ${name} makes of ${input} ${this.#inSeq}: the stream was changed, or a rule without its logicVersion. Stored: ${shortened(Buffer.from(own.data).toString())}; made again: ${shortened(body)}`,
     )
   }
 }

@@ -266,7 +266,7 @@ void t.test('P3.15 `lake adopt` lets a table go on with another stream', async (
   t.match(refused, { code: 64, stdout: '' })
   t.match(
     refused.stderr,
-    /sequences 1 to 200, and market_ticks holds what came up to 130\..*--sequence 130 .*--sequence 0 .*first_seq 131/,
+    /sequences 1 to 200, and market_ticks holds what came up to 130\..*--restored .*--sequence 0 .*first_seq 131/,
   )
   t.match(await json('adopt', 'market_ticks', '--sequence', '0', '--yes'), {
     stream: 'TICKS',
@@ -292,6 +292,15 @@ void t.test('P3.15 `lake adopt` lets a table go on with another stream', async (
   await nats.jsm.streams.purge('TICKS', { filter: 'market.tick.X.A' })
   t.match(await run('adopt', 'market_ticks', '--yes'), { code: 0 }, 'everything is gone')
   t.match((await transactions()).get(appIdOf('TICKS', anew, 'market_ticks')), { version: 202 })
+
+  await make(1, 201)
+  t.match(await run('adopt', 'market_ticks', '--restored', '--yes'), {
+    code: 64,
+    stderr: /TICKS ends at 201, and market_ticks holds what came up to 202: restore/,
+  })
+  const restored = await make(1, 203)
+  t.match(await json('adopt', 'market_ticks', '--restored', '--yes'), { sequence: 202, changed: true })
+  t.match((await transactions()).get(appIdOf('TICKS', restored, 'market_ticks')), { version: 202 })
 
   t.match(await run('adopt', 'nope', '--yes'), { code: 64, stderr: /say whose stream it is with --stream/ })
   t.match(await run('adopt', 'nope', '--stream', 'TICKS'), { code: 64, stderr: /no table nope/ })

@@ -10,8 +10,8 @@ export interface CliResult {
   readonly stderr: string
 }
 
-function start(args: readonly string[], env: Readonly<Record<string, string | undefined>>) {
-  const child = spawn(process.execPath, [mainFile, ...args], {
+function start(args: readonly string[], env: Readonly<Record<string, string | undefined>>, file = mainFile) {
+  const child = spawn(process.execPath, [file, ...args], {
     env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -24,8 +24,9 @@ function start(args: readonly string[], env: Readonly<Record<string, string | un
 export function runCli(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>> = {},
+  file = mainFile,
 ): Promise<CliResult> {
-  const child = start(args, env)
+  const child = start(args, env, file)
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (text: string) => (stdout += text))

@@ -27,7 +27,7 @@ export async function startWorkerChild(
   t: Test,
   natsUrl: string,
   workers: readonly WorkerName[],
-  options: { instance?: string; env?: Record<string, string> } = {},
+  options: { instance?: string; env?: Record<string, string>; mainFile?: string } = {},
 ): Promise<WorkerProcess> {
   const name = workers.join('+')
   const ports: Partial<Record<WorkerName, number>> = {}
@@ -38,7 +38,7 @@ export async function startWorkerChild(
   const child = supervise({
     command: process.execPath,
     args: [
-      mainFile,
+      options.mainFile ?? mainFile,
       'worker',
       ...workers,
       '--instance',
