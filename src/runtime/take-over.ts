@@ -9,6 +9,7 @@ import type { Log } from './log.ts'
 import { logicVersionLine } from './logic-version.ts'
 import type { Nats } from './nats.ts'
 import { type Position, positionLines, positionOf, positionZero, storedMessage } from './position.ts'
+import { assertNotRewound } from './rewound.ts'
 
 const retryMs = 200
 
@@ -16,22 +17,24 @@ const retryMs = 200
  * Reads the position in the last own output and stores the epoch record after it; from then on no earlier process can
  * write to the worker's stream.
  * @returns `positionSequence`: of the message that the position was read in; 0 without any
- * @throws PipelineError STREAM_GAP when the last message is gone; what `signal` says when it is aborted
+ * @throws PipelineError STREAM_REWOUND, STREAM_GAP when the last message is gone; what `signal` says when it is aborted
  */
 export async function takeOver(
   nats: Nats,
   publisher: AckedPublisher,
-  { name, output, positionSubject }: WorkerSpec,
+  spec: WorkerSpec,
   logicVersion: number,
   log: Log,
   signal: AbortSignal,
   onFatal: (error: Error) => void,
 ): Promise<{ position: Position; positionSequence: number; writer: FencedWriter }> {
+  const { name, output, positionSubject } = spec
   assert(output, `${name} has no stream of its own`)
   const { epoch, ingestPrefix = '' } = streamSpec(output)
   assert(epoch, `${output} has many writers`)
   const writerId = nuid.next()
   for (;;) {
+    await assertNotRewound(nats, spec)
     const lastSequence = await lastSequenceOf(nats.jsm, output)
     const query = positionSubject === undefined ? { seq: lastSequence } : { last_by_subj: positionSubject }
     const last = lastSequence === 0 ? null : await storedMessage(nats.jsm, output, query)

@@ -262,7 +262,15 @@ export function permissionsOf(spec: WorkerSpec): Permissions {
   const { name, input, output, alsoReads, writes } = spec
   // What is not its own durable consumer is read by ordered consumers, which choose their names.
   const ordered = [...alsoReads, ...(output ? [output, ...(input ? [input] : [])] : [])]
-  const looksUp = new Set([...(input ? [input] : []), ...ordered, ...writes.filter((stream) => stream !== 'DLQ')])
+  // Before it writes it asks how far those are who go on from there.
+  const readers = workerSpecs.filter((reader) => output !== undefined && reader.input === output)
+  const seenBy = readers.flatMap((reader) => reader.output ?? [])
+  const looksUp = new Set([
+    ...(input ? [input] : []),
+    ...ordered,
+    ...writes.filter((stream) => stream !== 'DLQ'),
+    ...seenBy,
+  ])
   const isGate = name === 'risk-gate'
   return {
     publish: [

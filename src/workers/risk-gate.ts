@@ -19,6 +19,7 @@ import type { LimitsChange } from '../runtime/limits-bucket.ts'
 import type { Nats } from '../runtime/nats.ts'
 import type { Position } from '../runtime/position.ts'
 import { followStream, type InputMessage } from '../runtime/reader.ts'
+import { assertSameOrders } from '../runtime/rewound.ts'
 import { SeenExecutions } from '../runtime/seen-executions.ts'
 import type { Output } from '../runtime/fenced-writer.ts'
 import type { DeadLetter } from '../runtime/side-writer.ts'
@@ -123,6 +124,7 @@ export function createRiskGate(options: RiskGateOptions): { fold: Fold; stop: ()
     onRecovered: async (position) => {
       inSeq = position.inSeq
       seen.stop()
+      await assertSameOrders(nats)
       follower = await followStream(
         nats,
         'EXECUTIONS',
