@@ -31,7 +31,7 @@ export async function startRiskGate(shared: Shared): Promise<Running> {
     clOrdIdMemory: settings.CLORDID_MEMORY,
   })
   const history = new PriceHistory()
-  const isStorageFull = () => (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT
+  const isStorageFull = () => monitor.storageProblem(settings.STORAGE_REFUSE_PERCENT) !== undefined
   const service = createRiskService(shared, gate, history, isStorageFull)
   const limits = await watchLimits(nats, {
     parse: parseLimitsEntry,

@@ -45,7 +45,7 @@ export async function startRiskCheck(shared: Shared): Promise<Running> {
     async (command) => {
       const beganMs = performance.now()
       const result =
-        (monitor.fullest()?.usedPercent ?? 0) >= settings.STORAGE_REFUSE_PERCENT
+        monitor.storageProblem(settings.STORAGE_REFUSE_PERCENT) !== undefined
           ? storageFull
           : await stateless.check(command)
       health.latencies.add(performance.now() - beganMs)

@@ -30,7 +30,7 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
   nats.onGivenUp(options.onFatal)
   const drifts = await ensureStreams(nats, settings.STREAMS_MAX_BYTES, options.storeDir)
   for (const drift of drifts) log.warn(drift, 'a stream differs from the contract; see `trade2026 streams`')
-  const monitor = new StreamMonitor(nats, log)
+  const monitor = new StreamMonitor(nats, log, options.storeDir)
   await monitor.refresh()
   let lake: Promise<ObjectStore> | undefined
   const shared: Shared = {

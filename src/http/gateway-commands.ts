@@ -152,12 +152,8 @@ export class GatewayCommands {
         `${this.#inFlight} commands are waiting for their reports, the most there may be`,
       )
     if (!nats.isConnected()) throw new DoorError('SYSTEM_UNAVAILABLE', 'NATS is disconnected; nothing was published')
-    const fullest = monitor.fullest()
-    if (kind !== 'cancel' && fullest && fullest.usedPercent >= settings.STORAGE_REFUSE_PERCENT)
-      throw new DoorError(
-        'SYSTEM_STORAGE',
-        `stream ${fullest.stream} is ${fullest.usedPercent.toFixed(1)} % full; from ${settings.STORAGE_REFUSE_PERCENT} % on only cancels are taken`,
-      )
+    const problem = kind === 'cancel' ? undefined : monitor.storageProblem(settings.STORAGE_REFUSE_PERCENT)
+    if (problem !== undefined) throw new DoorError('SYSTEM_STORAGE', problem)
   }
 }
 

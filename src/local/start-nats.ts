@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, statfsSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { natsServer } from './components.ts'
 import { withPorts } from './ports.ts'
@@ -42,8 +42,48 @@ export async function startNats(options: StartOptions): Promise<NatsServer> {
       env: { GOGC: '25' },
       isReady: () => isReady(port, monitorPort, storeDir),
     })
-    return Object.assign(server, { url: `nats://127.0.0.1:${port}`, port, monitorPort })
+    const stopWatching = watchDisk(storeDir, () => {
+      options.onProgress?.(
+        'the disk of the streams was full; nats-server is started again, as it stores nothing until then',
+      )
+      server.kill('SIGTERM')
+    })
+    const stopServer = server.stop.bind(server)
+    const stop = (graceMs: number) => {
+      stopWatching()
+      return stopServer(graceMs)
+    }
+    return Object.assign(server, { stop, url: `nats://127.0.0.1:${port}`, port, monitorPort })
   })
+}
+
+/** What nats-server needs to store a message. */
+const diskFullBytes = 2 * 2 ** 20
+const diskRoomBytes = 32 * 2 ** 20
+const diskLookMs = 500
+
+/** nats-server (2.15.1) that could not write stores nothing any more, whatever room there is then. */
+function watchDisk(folder: string, onRoomAgain: () => void): () => void {
+  let wasFull = false
+  const timer = setInterval(() => {
+    const bytesLeft = bytesLeftOn(folder)
+    if (bytesLeft < diskFullBytes) wasFull = true
+    if (!wasFull || bytesLeft < diskRoomBytes) return
+    wasFull = false
+    onRoomAgain()
+  }, diskLookMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
+function bytesLeftOn(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    return bavail * bsize
+  } catch {
+    // It is gone, or may not be looked at: that is not a full disk.
+    return Infinity
+  }
 }
 
 /** JetStream is up, and it is our server that answers, not somebody's who was quicker to take the port. */

@@ -232,7 +232,7 @@ export class HealthMonitor {
         databaseProblem: lake?.health.problem(),
         isCommitting: lake !== undefined && nowMs - (state?.lastStoredMs ?? -Infinity) < lake.flushMs + committingMs,
         redisProblem: redis?.problem,
-        warnings: warnings?.() ?? [],
+        warnings: [...(monitor.diskProblem === undefined ? [] : [monitor.diskProblem]), ...(warnings?.() ?? [])],
         fullest: monitor.fullest(this.#streams),
       },
       settings,

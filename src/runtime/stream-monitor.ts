@@ -1,3 +1,4 @@
+import { statfs } from 'node:fs/promises'
 import { messageOf } from '../base/errors.ts'
 import { type StreamName, streamSpecs } from '../subjects/contract.ts'
 import type { Log } from './log.ts'
@@ -20,6 +21,9 @@ export interface StreamReading {
 /** Streams whose fill level decides whether new orders are taken. */
 export const chainStreams: readonly StreamName[] = ['ORDERS', 'RISK', 'EXECUTIONS', 'POSITIONS']
 
+/** A server whose disk is full stores nothing any more, room or not, until it is started again. */
+export const diskLowBytes = 128 * 2 ** 20
+
 const intervalMs = 1_000
 const paceWindowMs = 60_000
 /** A round that takes longer is overtaken: its requests died with a connection. */
@@ -33,9 +37,13 @@ export class StreamMonitor {
   readonly #readings = new Map<StreamName, StreamReading>()
   readonly #history = new Map<StreamName, { ms: number; bytes: number }[]>()
   readonly #timer: NodeJS.Timeout
+  readonly #storeDir: string | undefined
+  #diskBytesLeft = Infinity
   #roundMs: number | undefined
 
-  constructor(nats: Nats, log: Log) {
+  /** @param storeDir the server's store, when it is on this machine */
+  constructor(nats: Nats, log: Log, storeDir?: string) {
+    this.#storeDir = storeDir
     this.#nats = nats
     this.#log = log
     this.#timer = setInterval(() => void this.refresh(), intervalMs)
@@ -62,7 +70,23 @@ export class StreamMonitor {
     return fullest
   }
 
+  /** Why new orders are not taken. @param refusePercent fill level from which on they are not */
+  storageProblem(refusePercent: number): string | undefined {
+    if (this.diskProblem !== undefined) return this.diskProblem
+    const fullest = this.fullest()
+    if (!fullest || fullest.usedPercent < refusePercent) return undefined
+    return `stream ${fullest.stream} is ${fullest.usedPercent.toFixed(1)} % full; from ${refusePercent} % on only cancels are taken`
+  }
+
+  /** That the disk below the streams is nearly full. */
+  get diskProblem(): string | undefined {
+    if (this.#diskBytesLeft >= diskLowBytes) return undefined
+    const leftMib = Math.floor(this.#diskBytesLeft / 2 ** 20)
+    return `the disk of the streams has ${leftMib} MiB left (${this.#storeDir}): only cancels are taken`
+  }
+
   async refresh(): Promise<void> {
+    await this.#readDisk()
     const startedMs = performance.now()
     if (!this.#nats.isConnected() || startedMs - (this.#roundMs ?? -Infinity) < roundMaxMs) return
     this.#roundMs = startedMs
@@ -72,6 +96,16 @@ export class StreamMonitor {
 
   stop(): void {
     clearInterval(this.#timer)
+  }
+
+  async #readDisk(): Promise<void> {
+    if (this.#storeDir === undefined) return
+    try {
+      const { bavail, bsize } = await statfs(this.#storeDir)
+      this.#diskBytesLeft = bavail * bsize
+    } catch (error) {
+      this.#log.debug({ storeDir: this.#storeDir, problem: messageOf(error) }, 'cannot see how full the disk is')
+    }
   }
 
   async #read(stream: StreamName): Promise<void> {

@@ -27,7 +27,7 @@ export async function startWorkerChild(
   t: Test,
   natsUrl: string,
   workers: readonly WorkerName[],
-  options: { instance?: string; env?: Record<string, string>; mainFile?: string } = {},
+  options: { instance?: string; env?: Record<string, string>; mainFile?: string; storeDir?: string } = {},
 ): Promise<WorkerProcess> {
   const name = workers.join('+')
   const ports: Partial<Record<WorkerName, number>> = {}
@@ -43,6 +43,7 @@ export async function startWorkerChild(
       ...workers,
       '--instance',
       options.instance ?? `test-${workers.join('_')}`,
+      ...(options.storeDir === undefined ? [] : ['--store-dir', options.storeDir]),
       ...Object.entries(ports).flatMap(([worker, port]) => ['--port', `${worker}=${port}`]),
     ],
     env: {
